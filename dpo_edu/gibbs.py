@@ -1,0 +1,222 @@
+"""The policy that maximises ``E_pi[r] - beta KL(pi || pi_ref)``, and what follows from it.
+
+    pi*(y) = pi_ref(y) exp(r(y)/beta) / Z,    Z = sum_y pi_ref(y) exp(r(y)/beta)
+
+Everything is worked out in logarithms: exponents are ``(r - max r)/beta``, the maximum taken over the
+support of pi_ref, so that neither overflows nor underflows before the result does.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import xlogy
+
+from dpo_edu import _checks, distributions
+from dpo_edu._checks import Floats
+
+
+def _log_weights(reward: Floats, ref: Floats, beta: float) -> tuple[Floats, Floats]:
+    """``log pi_ref + (r - max r)/beta`` and ``max r`` over the support."""
+    best = np.where(ref > 0, reward, -np.inf).max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        exponent = (reward - best) / beta
+    # Off the support the exponent may be +inf, and log ref is -inf: the weight there is zero.
+    log_weight = distributions.log_of(ref) + np.where(ref > 0, exponent, 0.0)
+    return log_weight, best[..., 0]
+
+
+def _inputs(reward: ArrayLike, ref: ArrayLike, beta: float) -> tuple[Floats, Floats, float]:
+    r, ref_ = _checks.reward(reward), _checks.policy("ref", ref)
+    _checks.fits(reward=r, ref=ref_)
+    return r, ref_, _checks.beta(beta)
+
+
+def _log_sum(log_weight: Floats) -> Floats:
+    """``log sum_y exp(log_weight)``, keeping the response axis."""
+    top = log_weight.max(axis=-1, keepdims=True)
+    total = np.exp(log_weight - top).sum(axis=-1, keepdims=True)
+    return np.asarray(top + np.log(total), dtype=np.float64)
+
+
+def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """Log partition function ``log Z = log sum_y pi_ref(y) exp(r(y)/beta)``.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    ref : reference policy ``(..., Y)``, probabilities.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(...)``, nats. ``beta * log Z`` is the best attainable objective (claim G7).
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Rafailov et al. 2023, eq. 4; claims G4, G7.
+
+    >>> bool(np.isclose(log_partition([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0), np.log(2.0)))
+    True
+    """
+    r, ref_, b = _inputs(reward, ref, beta)
+    log_weight, best = _log_weights(r, ref_, b)
+    return np.asarray(best / b + _log_sum(log_weight)[..., 0], dtype=np.float64)
+
+
+def log_optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """Logarithm of the optimal policy, ``log pi* = log pi_ref + r/beta - log Z``.
+
+    It does not underflow: a response of probability 1e-5000 still has its logarithm.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    ref : reference policy ``(..., Y)``, probabilities.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(..., Y)``, nats; minus infinity where the reference is zero.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Rafailov et al. 2023, eq. 4; claim G4.
+
+    >>> float(log_optimal_policy([0.0, -1e4], [0.5, 0.5], beta=1.0)[1])
+    -10000.0
+    """
+    r, ref_, b = _inputs(reward, ref, beta)
+    log_weight, _ = _log_weights(r, ref_, b)
+    return log_weight - _log_sum(log_weight)
+
+
+def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """The optimal policy ``pi*(y) = pi_ref(y) exp(r(y)/beta) / Z``.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    ref : reference policy ``(..., Y)``, probabilities.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(..., Y)``, probabilities.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Rafailov et al. 2023, eq. 4; claim G4.
+
+    >>> optimal_policy([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0).round(12).tolist()
+    [0.25, 0.75]
+    """
+    return np.exp(log_optimal_policy(reward, ref, beta=beta))
+
+
+def objective(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """The objective ``J(pi) = E_pi[r] - beta KL(pi || pi_ref)``.
+
+    Written out as the sum it is, without the partition function, so that it can contradict `gibbs`'s
+    other formulas.
+
+    Parameters
+    ----------
+    policy, ref : probabilities ``(..., Y)``; the policy has no mass where the reference has none.
+    reward : array ``(..., Y)``, reward units.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(...)``, reward units.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Rafailov et al. 2023, eq. 3; claim O1.
+
+    >>> float(objective([0.5, 0.5], [0.0, 1.0], [0.5, 0.5], beta=2.0))
+    0.5
+    """
+    r, ref_, b = _inputs(reward, ref, beta)
+    p = _checks.policy("policy", policy)
+    _checks.fits(policy=p, reward=r, ref=ref_)
+    _checks.supported(p, ref_)
+    log_ratio = xlogy(p, p) - p * np.where(ref_ > 0, distributions.log_of(ref_), 0.0)
+    return np.asarray((p * r).sum(axis=-1) - b * log_ratio.sum(axis=-1), dtype=np.float64)
+
+
+def optimality_gap(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """What a policy leaves on the table: ``J(pi*) - J(pi) = beta KL(pi || pi*)``.
+
+    Worked out in logarithms and term by term, so it is never negative and stays exact where pi* has
+    underflowed.
+
+    Parameters
+    ----------
+    policy, ref : probabilities ``(..., Y)``; the policy has no mass where the reference has none.
+    reward : array ``(..., Y)``, reward units.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(...)``, reward units.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: claim G7.
+
+    >>> float(optimality_gap([0.25, 0.75], [0.0, np.log(3.0)], [0.5, 0.5], beta=1.0).round(12))
+    0.0
+    """
+    p = _checks.policy("policy", policy)
+    r, ref_, b = _inputs(reward, ref, beta)
+    _checks.fits(policy=p, reward=r, ref=ref_)
+    _checks.supported(p, ref_)
+    log_star = log_optimal_policy(r, ref_, beta=b)
+    terms = distributions.divergence_terms(p, distributions.log_of(p), log_star)
+    return np.asarray(b * terms.sum(axis=-1), dtype=np.float64)
+
+
+def implicit_reward(policy: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
+    """The reward that a policy and its reference define: ``r̂ = beta log(pi/pi_ref)``.
+
+    Of all rewards for which `policy` is optimal it is the one with ``log Z = 0``.
+
+    Parameters
+    ----------
+    policy, ref : probabilities ``(..., Y)``; the policy has no mass where the reference has none.
+    beta : KL coefficient > 0, reward units per nat.
+
+    Returns
+    -------
+    array ``(..., Y)``, reward units; minus infinity where only the policy is zero, NaN where both are
+    (no reward is defined off the support).
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Rafailov et al. 2023, eq. 5; claims R1, R5.
+
+    >>> implicit_reward([0.25, 0.75], [0.5, 0.5], beta=2.0).round(6).tolist()
+    [-1.386294, 0.81093]
+    """
+    p, ref_ = _checks.policy("policy", policy), _checks.policy("ref", ref)
+    _checks.fits(policy=p, ref=ref_)
+    _checks.supported(p, ref_)
+    with np.errstate(invalid="ignore"):
+        return _checks.beta(beta) * (distributions.log_of(p) - distributions.log_of(ref_))

@@ -1,0 +1,137 @@
+"""Figures: arrays in, axes drawn on; nothing is computed here but where a point lies on the page.
+
+Every figure of the suite uses these colours (Okabe and Ito's, told apart by colour-blind readers) and
+labels its curves directly instead of by legends.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.tri import Triangulation
+from numpy.typing import ArrayLike
+
+from dpo_edu._checks import Floats
+
+#: Colours by role: `truth` for pi* and theory, `model` for what was measured or trained, `ref` for the
+#: reference policy, `wrong` for a broken formula, `other` and `more` for what else there is.
+COLORS = {
+    "truth": "#0072B2",
+    "model": "#D55E00",
+    "ref": "#444444",
+    "wrong": "#CC79A7",
+    "other": "#009E73",
+    "more": "#E69F00",
+}
+
+_STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "figure.figsize": (6.4, 3.8),
+    "figure.constrained_layout.use": True,
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "lines.linewidth": 2.0,
+    "legend.frameon": False,
+    "svg.hashsalt": "dpo-edu",
+}
+
+
+def use_style() -> None:
+    """Set the suite's look for every figure drawn afterwards.
+
+    >>> use_style()
+    >>> plt.rcParams["axes.titlelocation"]
+    'left'
+    """
+    plt.rcParams.update(_STYLE)
+
+
+def simplex_points(policies: ArrayLike) -> Floats:
+    """Where policies over three responses lie in the plane: array ``(..., 3)`` to ``(..., 2)``.
+
+    The corners are (0, 0), (1, 0) and (1/2, sqrt(3)/2): a response alone.
+
+    >>> simplex_points([1 / 3, 1 / 3, 1 / 3]).round(6).tolist()
+    [0.5, 0.288675]
+    """
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    return np.asarray(np.asarray(policies, dtype=np.float64) @ corners, dtype=np.float64)
+
+
+def simplex_axes(ax: Axes, labels: Sequence[str]) -> None:
+    """Draw the triangle of all policies over three responses and name its corners.
+
+    >>> simplex_axes(plt.figure().gca(), ["a", "b", "c"])
+    """
+    corners = simplex_points(np.eye(3))
+    ax.plot(*np.vstack([corners, corners[:1]]).T, color="#999999", lw=1.2, zorder=1)
+    places = [(-0.02, -0.02, "right", "top"), (1.02, -0.02, "left", "top"), (0.5, 0.885, "center", "bottom")]
+    for (x, y, ha, va), label in zip(places, labels, strict=True):
+        ax.text(x, y, label, ha=ha, va=va)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.set(xlim=(-0.08, 1.08), ylim=(-0.08, 0.97))
+
+
+def simplex_contours(ax: Axes, policies: ArrayLike, values: ArrayLike, levels: int = 14) -> Any:
+    """Filled contours of a function of the policy over the triangle.
+
+    `policies` is ``(M, 3)``, `values` ``(M,)``. Returns the contour set, for a colour bar.
+
+    >>> corners_and_middle = np.vstack([np.eye(3), np.full(3, 1 / 3)])
+    >>> simplex_contours(plt.figure().gca(), corners_and_middle, [0, 0, 0, 1]) is not None
+    True
+    """
+    mesh = Triangulation(*simplex_points(policies).T)
+    return ax.tricontourf(mesh, np.asarray(values), levels=levels, cmap="cividis", zorder=0)
+
+
+def simplex_path(ax: Axes, policies: ArrayLike, color: str, **style: Any) -> None:
+    """A path of policies ``(M, 3)`` across the triangle.
+
+    >>> simplex_path(plt.figure().gca(), np.eye(3), COLORS["truth"])
+    """
+    ax.plot(*simplex_points(policies).T, color=color, zorder=3, **style)
+
+
+def simplex_mark(
+    ax: Axes, policy: ArrayLike, label: str, color: str, offset: tuple[float, float] = (8, 6)
+) -> None:
+    """One policy as a dot with its name beside it; `offset` in points.
+
+    >>> simplex_mark(plt.figure().gca(), [0.2, 0.3, 0.5], "here", COLORS["model"])
+    """
+    at = simplex_points(policy)
+    ax.plot(*at, "o", color=color, ms=8, mec="white", mew=1.2, zorder=5)
+    annotate(ax, label, at, color, offset)
+
+
+def annotate(
+    ax: Axes, label: str, at: ArrayLike, color: str, offset: tuple[float, float] = (8, 6)
+) -> None:
+    """A direct label next to a point of the data, on a faint white ground; `offset` in points.
+
+    >>> annotate(plt.figure().gca(), "theory", (0.5, 0.5), COLORS["truth"])
+    """
+    x, y = np.asarray(at, dtype=np.float64)
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+    ax.annotate(
+        label,
+        (float(x), float(y)),
+        xytext=offset,
+        textcoords="offset points",
+        color=color,
+        ha="left" if offset[0] >= 0 else "right",
+        va="center",
+        zorder=6,
+        bbox=ground,
+    )

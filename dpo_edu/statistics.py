@@ -1,0 +1,227 @@
+"""How much votes can tell: Fisher information, the Cramer-Rao bound, goodness of fit.
+
+Rewards are identified only up to a constant, so information matrices are singular along the all-ones
+direction and covariances are those of rewards centred by their plain mean.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import xlogy
+
+from dpo_edu import _checks, preferences
+from dpo_edu._checks import Floats
+from dpo_edu.problems import AlignmentProblem
+
+
+def fisher_information(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
+    """Expected information about the rewards in Bradley-Terry votes.
+
+    ``I = sum_{i<j} n_ij p_ij p_ji (e_i - e_j)(e_i - e_j)^T`` with ``p_ij = sigma(r_i - r_j)``: the
+    Laplacian of the comparison graph, weighted by the variance of each vote.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    comparisons : symmetric array ``(..., Y, Y)``: how often i met j (``wins + wins^T``), or the
+        probability of that in one vote.
+
+    Returns
+    -------
+    array ``(..., Y, Y)``, reward units to the power -2; its rows sum to 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form or `comparisons` is not symmetric.
+
+    Source: Hunter 2004, sec. 4; claim T3.
+
+    >>> fisher_information([0.0, 0.0], [[0, 4], [4, 0]]).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    r, n = _checks.reward(reward), _checks.wins(comparisons, "comparisons")
+    _checks.fits(reward=r, comparisons=n[..., 0])
+    if not np.allclose(n, n.swapaxes(-1, -2), rtol=1e-9, atol=0):
+        raise _checks.error("comparisons", "a symmetric array (i met j)", "an asymmetric one")
+    p = preferences.preference_matrix(r)
+    weight = n * p * p.swapaxes(-1, -2)
+    return np.asarray(np.eye(r.shape[-1]) * weight.sum(axis=-1)[..., None] - weight)
+
+
+def _connected(comparisons: Floats) -> None:
+    flat = comparisons.reshape(-1, *comparisons.shape[-2:])
+    for x, n in enumerate(flat):
+        parts = preferences.components(n)
+        if len(parts) > 1:
+            got = f"components {' and '.join(map(str, parts[:6]))} at prompt {x}"
+            raise _checks.error("behaviour", "a connected comparison graph", got)
+
+
+def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: int) -> Floats:
+    """Smallest covariance an unbiased estimate of the centred rewards can have from `size` votes.
+
+    The pseudo-inverse of `size` times the information of one vote, under the sampling law of
+    `preferences.sample_pairs` with the problem's prompt weights.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem with rewards ``(Y,)`` or ``(X, Y)``.
+    behaviour : the sampling policy, probabilities ``(Y,)`` or ``(X, Y)``.
+    size : number of votes N >= 1, all prompts together.
+
+    Returns
+    -------
+    array ``(Y, Y)`` or ``(X, Y, Y)``, reward units squared; its rows sum to 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form, or a comparison graph is disconnected (naming the
+        components): differences across components cannot be estimated at all.
+
+    Source: Rao 1945, Cramer 1946; claim T3.
+
+    >>> problem = AlignmentProblem([0.0, 0.0], [0.5, 0.5], beta=1.0)
+    >>> cramer_rao_bound(problem, [0.5, 0.5], size=4).round(12).tolist()
+    [[0.25, -0.25], [-0.25, 0.25]]
+    """
+    n = _checks.positive_int("size", size)
+    reward = np.atleast_2d(problem.reward)
+    b = _checks.policy("behaviour", behaviour)
+    _checks.fits(behaviour=b, reward=problem.reward)
+    mu = preferences.pair_distribution(np.broadcast_to(b, reward.shape), problem.prompt_weights)
+    comparisons = mu + mu.swapaxes(-1, -2)
+    _connected(comparisons)
+    bound = covariance(reward, n * comparisons)
+    return bound.reshape(*problem.reward.shape, problem.reward.shape[-1])
+
+
+def covariance(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
+    """Large-sample covariance of centred maximum-likelihood rewards: the inverse information.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    comparisons : symmetric array ``(..., Y, Y)``: how often i met j.
+
+    Returns
+    -------
+    array ``(..., Y, Y)``, reward units squared; its rows sum to 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: claim T3.
+
+    >>> covariance([0.0, 0.0], [[0, 4], [4, 0]]).round(12).tolist()
+    [[0.25, -0.25], [-0.25, 0.25]]
+    """
+    information = fisher_information(reward, comparisons)
+    # Adding and removing the mean direction inverts exactly on the rest.
+    y = information.shape[-1]
+    mean = np.full((y, y), 1.0 / y)
+    size = np.trace(information, axis1=-2, axis2=-1)[..., None, None]
+    size = np.where(size > 0, size, 1.0)
+    return np.asarray(np.linalg.inv(information + size * mean) - mean / size)
+
+
+def standard_errors(covariance_matrix: ArrayLike, baseline: int) -> Floats:
+    """Standard errors of the reward differences ``r_i - r_baseline``.
+
+    Parameters
+    ----------
+    covariance_matrix : array ``(..., Y, Y)``, reward units squared.
+    baseline : index of the response all others are compared with.
+
+    Returns
+    -------
+    array ``(..., Y)``, reward units; zero at the baseline.
+
+    Raises
+    ------
+    ValueError
+        If `covariance_matrix` is not square or `baseline` lies outside it.
+
+    Source: Agresti, Categorical Data Analysis, 2nd ed., sec. 10.6.
+
+    >>> standard_errors([[0.25, -0.25], [-0.25, 0.25]], baseline=0).tolist()
+    [0.0, 1.0]
+    """
+    c = _checks.finite("covariance_matrix", covariance_matrix)
+    if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
+        raise _checks.error("covariance_matrix", "shape (..., Y, Y)", f"shape {c.shape}")
+    if not 0 <= baseline < c.shape[-1]:
+        raise _checks.error("baseline", f"an index below {c.shape[-1]}", repr(baseline))
+    own = np.diagonal(c, axis1=-2, axis2=-1)
+    variance = own + own[..., [baseline]] - 2 * c[..., baseline, :]
+    variance[..., baseline] = 0.0
+    return np.sqrt(variance)
+
+
+def deviance(reward: ArrayLike, wins: ArrayLike) -> Floats:
+    """Goodness of fit ``G^2 = 2 sum_ij wins_ij log(wins_ij / expected_ij)``.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units.
+    wins : counts ``(..., Y, Y)``.
+
+    Returns
+    -------
+    array ``(...)``; for a fitted model with every pair compared, close to a chi-square of
+    ``(Y-1)(Y-2)/2`` degrees of freedom.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Agresti, Categorical Data Analysis, 2nd ed., sec. 10.6.
+
+    >>> float(deviance([0.0, np.log(3.0)], [[0, 1], [3, 0]]).round(12))
+    0.0
+    """
+    w = _checks.wins(wins)
+    count = w + w.swapaxes(-1, -2)
+    saturated = (xlogy(w, w) - xlogy(w, np.where(count > 0, count, 1.0))).sum(axis=(-2, -1))
+    return np.asarray(2 * (saturated - preferences.log_likelihood(reward, w)))
+
+
+def chance_of_no_estimate(reward: ArrayLike, behaviour: ArrayLike, *, size: int) -> float:
+    """Union bound on the probability that `size` votes on one prompt have no finite estimate.
+
+    None exists if and only if some group S of responses never loses to the rest, which has
+    probability ``(1 - P(one vote is a win of the rest over S))^size``; the bound sums this over the
+    groups.
+
+    Parameters
+    ----------
+    reward : array ``(Y,)``, reward units, Y <= 20.
+    behaviour : the sampling policy ``(Y,)``, probabilities.
+    size : number of votes N >= 1.
+
+    Returns
+    -------
+    a bound on the probability; above 1 it says nothing.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Ford 1957; claim L4.
+
+    >>> round(chance_of_no_estimate([0.0, 0.0], [0.5, 0.5], size=3), 12)
+    0.25
+    """
+    n = _checks.positive_int("size", size)
+    law = preferences.expected_wins(reward, behaviour)
+    if law.shape[0] != 1 or law.shape[-1] > 20:
+        raise _checks.error("reward", "shape (Y,) with Y <= 20", f"{law.shape[:2]}")
+    everyone = range(law.shape[-1])
+    groups = (s for k in everyone[1:] for s in combinations(everyone, k))
+    return float(sum((1 - np.delete(law[0], s, axis=0)[:, s].sum()) ** n for s in groups))
