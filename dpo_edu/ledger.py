@@ -214,10 +214,9 @@ class Ledger:
         display(Headline(name, value))
 
     def summary(self) -> None:
-        """Print the evidence claim by claim, and fail if a verdict or a required means is missing.
+        """List the claims this notebook has evidence for, with the means by which it was found.
 
-        Only claims that this notebook has touched are judged; the whole catalogue is judged over all
-        notebooks together.
+        A verdict is judged over all notebooks together (`shortcomings`): a full run and the tests do.
         """
         touched = [c for c in self._claims.values() if any(e.claim == c.id for e in self.evidence)]
         for claim in touched:
@@ -225,9 +224,6 @@ class Ledger:
             means = "".join(m for m in MEANS if any(e.means == m for e in own))
             print(f"{claim.id:<3} {claim.verdict:<10} {means:<4} {claim.statement}")
         print(f"{len(touched)} claims, {len(self.evidence)} checks, all as claimed.")
-        here = [c for c in touched if verdict_of([e for e in self.evidence if e.claim == c.id]) is None]
-        if here:
-            raise ClaimFailed(here[0].id, f"the verdict {here[0].verdict!r}", "mixed evidence")
 
     def _claim(self, claim: str, kind: str) -> Claim:
         if claim not in self._claims:

@@ -1,0 +1,76 @@
+"""Figures put points where they belong and compute nothing else."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from dpo_edu import plots
+
+
+@pytest.fixture
+def ax():
+    figure = plt.figure()
+    yield figure.gca()
+    plt.close(figure)
+
+
+def test_simplex_points_keep_distances_to_the_corners_equal():
+    corners, middle = plots.simplex_points(np.eye(3)), plots.simplex_points(np.full(3, 1 / 3))
+    sides = [np.linalg.norm(corners[a] - corners[b]) for a, b in ((0, 1), (1, 2), (2, 0))]
+    assert np.allclose(sides, 1.0, atol=1e-15)
+    assert np.allclose(np.linalg.norm(corners - middle, axis=1), 1 / np.sqrt(3), atol=1e-15)
+
+
+def test_simplex_points_are_affine():
+    rng = np.random.default_rng(0)
+    a, b = rng.dirichlet(np.ones(3), size=2)
+    halfway = (plots.simplex_points(a) + plots.simplex_points(b)) / 2
+    assert np.allclose(plots.simplex_points((a + b) / 2), halfway, atol=1e-15)
+
+
+def test_simplex_axes_name_each_corner_beside_it(ax):
+    plots.simplex_axes(ax, ["a", "b", "c"])
+    for text, corner in zip(ax.texts, plots.simplex_points(np.eye(3)), strict=True):
+        assert np.linalg.norm(np.array(text.get_position()) - corner) < 0.05
+    assert [t.get_text() for t in ax.texts] == ["a", "b", "c"]
+
+
+def test_simplex_axes_want_three_labels(ax):
+    with pytest.raises(ValueError, match="zip"):
+        plots.simplex_axes(ax, ["a", "b"])
+
+
+def test_marks_and_paths_lie_where_the_policy_is(ax):
+    policy = np.array([0.2, 0.3, 0.5])
+    plots.simplex_mark(ax, policy, "here", plots.COLORS["model"])
+    plots.simplex_path(ax, np.vstack([policy, np.eye(3)]), plots.COLORS["truth"])
+    dot, path = ax.lines
+    assert np.allclose(dot.get_xydata()[0], plots.simplex_points(policy))
+    assert len(path.get_xydata()) == 4
+    assert ax.texts[0].get_text() == "here"
+
+
+def test_labels_grow_away_from_their_point(ax):
+    plots.annotate(ax, "left", (0, 0), plots.COLORS["ref"], offset=(-5, 0))
+    plots.annotate(ax, "right", (0, 0), plots.COLORS["ref"], offset=(5, 0))
+    assert [t.get_ha() for t in ax.texts] == ["right", "left"]
+
+
+def test_contours_cover_the_triangle(ax):
+    steps = np.array([(a, b, 10 - a - b) for a in range(11) for b in range(11 - a)]) / 10
+    contours = plots.simplex_contours(ax, steps, steps[:, 0], levels=5)
+    assert np.allclose(contours.get_array(), [0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def test_colours_differ_in_lightness_for_colour_blind_readers():
+    def lightness(colour):
+        return sum(w * int(colour[at : at + 2], 16) for w, at in ((0.3, 1), (0.59, 3), (0.11, 5)))
+
+    pairs = [("truth", "model"), ("truth", "wrong"), ("ref", "model"), ("truth", "more")]
+    assert all(abs(lightness(plots.COLORS[a]) - lightness(plots.COLORS[b])) > 15 for a, b in pairs)
+
+
+def test_use_style_sets_the_look_and_leaves_the_backend_alone():
+    before = plt.get_backend()
+    plots.use_style()
+    assert plt.rcParams["svg.hashsalt"] == "dpo-edu" and plt.get_backend() == before
