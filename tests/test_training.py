@@ -1,0 +1,664 @@
+"""Training against closed forms, Bradley-Terry by another library, and other devices."""
+
+import math
+from collections.abc import Callable
+
+import choix
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from dpo_edu import _newton, losses, preferences
+from dpo_edu.policies import LogLinearPolicy, TabularPolicy, TinyTransformer
+from dpo_edu.preferences import PreferencePairs
+from dpo_edu.sequences import SequenceSpace
+from dpo_edu.training import TrainingRun, minibatch_dpo, train_dpo
+
+REWARD = np.array([0.0, 0.5, 1.0, 1.5])
+UNIFORM = np.full(4, 0.25)
+
+
+def gibbs(reward: np.ndarray, ref: np.ndarray, beta: float) -> np.ndarray:
+    """pi* written out: ref exp(r/beta), normalised."""
+    tilted = ref * np.exp((reward - reward.max(axis=-1, keepdims=True)) / beta)
+    return tilted / tilted.sum(axis=-1, keepdims=True)
+
+
+def population(reward: np.ndarray) -> np.ndarray:
+    """P(row beats column) for every pair of distinct responses."""
+    win = 1 / (1 + np.exp(reward[..., None, :] - reward[..., :, None]))
+    return win * (1 - np.eye(reward.shape[-1]))
+
+
+def centred_reward(run: TrainingRun, ref: np.ndarray, beta: float) -> np.ndarray:
+    reward = beta * (run.log_probs - np.log(np.atleast_2d(ref)))
+    return reward - reward.mean(axis=-1, keepdims=True)
+
+
+def train_table(ref: np.ndarray, wins: object, **keywords: object) -> TrainingRun:
+    return train_dpo(TabularPolicy(ref), ref, wins, **({"device": "cpu", "beta": 1.0} | keywords))
+
+
+def draw_votes(size: int, seed: int = 0) -> PreferencePairs:
+    return preferences.sample_pairs(REWARD, UNIFORM, size=size, rng=np.random.default_rng(seed))
+
+
+class CountingLoss:
+    """The DPO loss, counting its calls and the pairs it is asked about."""
+
+    def __init__(self) -> None:
+        self.calls, self.pairs = 0, 0
+
+    def __call__(self, *log_probs: torch.Tensor, **keywords: float) -> torch.Tensor:
+        if log_probs[0].numel() > 1:
+            self.calls += 1
+            self.pairs = max(self.pairs, log_probs[0].numel())
+        return losses.dpo_loss(*log_probs, **keywords)
+
+
+def ipo(
+    w: torch.Tensor,
+    v: torch.Tensor,
+    ref_w: torch.Tensor,
+    ref_v: torch.Tensor,
+    *,
+    beta: float,
+    label_smoothing: float,
+) -> torch.Tensor:
+    return ((w - v) - (ref_w - ref_v) - 1 / (2 * beta)) ** 2
+
+
+def hinge(
+    w: torch.Tensor,
+    v: torch.Tensor,
+    ref_w: torch.Tensor,
+    ref_v: torch.Tensor,
+    *,
+    beta: float,
+    label_smoothing: float,
+) -> torch.Tensor:
+    return torch.relu(1 - beta * ((w - v) - (ref_w - ref_v)))
+
+
+# --- the population loss -------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    prompts=st.integers(1, 3),
+    responses=st.integers(2, 6),
+    power=st.floats(-3, 3),
+)
+def test_table_finds_the_optimum_of_the_population_loss(seed, prompts, responses, power):
+    rng, beta = np.random.default_rng(seed), 10.0**power
+    reward = rng.normal(scale=2, size=(prompts, responses))
+    ref = rng.dirichlet(np.ones(responses), size=prompts) * 0.9 + 0.1 / responses
+    optimum = gibbs(reward, ref, beta)
+    run = train_table(ref, population(reward), beta=beta, optimum=optimum)
+    assert run.converged
+    assert run.history.kl[-1] <= 1e-12
+    centred = reward - reward.mean(axis=-1, keepdims=True)
+    assert np.abs(centred_reward(run, ref, beta) - centred).max() < 1e-10
+
+
+@pytest.mark.parametrize("responses", [2, 100])
+def test_rewards_far_apart_and_many_responses_are_reached(responses):
+    reward = np.linspace(-15, 15, responses)
+    ref = np.full(responses, 1 / responses)
+    run = train_table(ref, population(reward))
+    assert run.converged
+    assert np.abs(centred_reward(run, ref, 1.0) - reward).max() < 1e-9
+
+
+def test_history_starts_at_log_two_never_rises_and_ends_at_the_optimum():
+    optimum = gibbs(REWARD, UNIFORM, 0.5)
+    run = train_table(UNIFORM, population(REWARD), beta=0.5, optimum=optimum)
+    loss, kl = run.history
+    assert loss[0] == pytest.approx(math.log(2), abs=1e-15)
+    assert kl[0] == pytest.approx(np.sum(optimum * np.log(optimum / UNIFORM)), rel=1e-12)
+    assert len(loss) == len(kl)
+    assert (np.diff(loss) <= 1e-15).all()
+    p = population(REWARD)[population(REWARD) > 0]
+    assert loss[-1] == pytest.approx(-(p @ np.log(p)) / p.sum(), rel=1e-12)
+
+
+def test_transformer_finds_the_optimum_of_the_population_loss():
+    space = SequenceSpace(3, 2, end_token=True)
+    rng = np.random.default_rng(0)
+    reward, ref = rng.normal(size=(2, space.size)), rng.dirichlet(np.ones(space.size), size=2)
+    optimum = gibbs(reward, ref, 0.5)
+    policy = TinyTransformer(space, prompts=2, width=16)
+    run = train_dpo(
+        policy, ref, population(reward), beta=0.5, optimum=optimum, device="cpu", steps=800
+    )
+    assert run.converged
+    assert run.history.kl[-1] <= 1e-12
+
+
+def test_token_mean_has_the_optimum_tilted_by_length():
+    space = SequenceSpace(3, 2, end_token=True)
+    reward = np.random.default_rng(1).normal(size=space.size)
+    ref, beta = np.full(space.size, 1 / space.size), 0.5
+    run = train_table(ref, population(reward), beta=beta, lengths=space.lengths)
+    assert run.converged
+    # Claim T2: log pi - log ref = length (r/beta + c), with c fixed by normalisation.
+    tilt = (run.log_probs[0] - np.log(ref)) / space.lengths - reward / beta
+    assert np.ptp(tilt) < 1e-10
+    assert np.exp(run.log_probs).sum() == pytest.approx(1, abs=1e-12)
+    assert np.abs(np.exp(run.log_probs[0]) - gibbs(reward, ref, beta)).max() > 0.05
+
+
+def test_token_mean_is_the_same_optimum_for_a_table_by_newton_and_a_transformer():
+    space = SequenceSpace(2, 2, end_token=True)
+    reward, ref = np.array([0.0, 0.4, 1.0]), np.full(3, 1 / 3)
+    keywords = {"beta": 0.5, "device": "cpu", "lengths": space.lengths}
+    table = train_dpo(TabularPolicy(ref), ref, population(reward), **keywords)
+    neural = TinyTransformer(space, layers=1, width=8)
+    run = train_dpo(neural, ref, population(reward), steps=500, **keywords)
+    assert np.abs(run.log_probs - table.log_probs).max() < 1e-6
+
+
+def test_log_linear_policy_with_a_feature_for_each_response_is_complete():
+    optimum = gibbs(REWARD, UNIFORM, 0.5)
+    policy = LogLinearPolicy(np.eye(4), UNIFORM)
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=0.5, device="cpu", optimum=optimum)
+    assert run.converged
+    assert run.history.kl[-1] <= 1e-12
+
+
+# --- sampled votes -------------------------------------------------------------------------------
+
+
+def test_table_agrees_with_bradley_terry_and_with_choix():
+    wins = np.random.default_rng(4).integers(1, 30, size=(5, 5)) * (1.0 - np.eye(5))
+    ref = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    found = centred_reward(train_table(ref, wins, beta=0.3), ref, 0.3)[0]
+    votes = [(i, j) for i in range(5) for j in range(5) for _ in range(int(wins[i, j]))]
+    peer = choix.opt_pairwise(5, votes, method="Newton-CG", tol=1e-14)
+    assert np.abs(found - preferences.fit_bradley_terry(wins)).max() < 1e-10
+    assert np.abs(found - (peer - peer.mean())).max() < 1e-6
+
+
+def test_expected_wins_equal_observed_wins():
+    wins = np.random.default_rng(5).integers(1, 9, size=(3, 4, 4)) * (1.0 - np.eye(4))
+    reward = centred_reward(train_table(np.full((3, 4), 0.25), wins), UNIFORM, 1.0)
+    expected = ((wins + wins.swapaxes(1, 2)) * population(reward)).sum(axis=2)
+    assert np.abs(expected - wins.sum(axis=2)).max() < 1e-9
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+@pytest.mark.parametrize("beta", [1e-3, 1e3])
+def test_scaling_all_votes_changes_nothing(scale, beta):
+    wins = np.array([[0, 3.0, 1], [2, 0, 5], [4, 1, 0]])
+    ref = np.array([0.2, 0.3, 0.5])
+    found = centred_reward(train_table(ref, scale * wins, beta=beta), ref, beta)
+    assert np.abs(found - preferences.fit_bradley_terry(wins)).max() < 1e-10
+
+
+def test_counts_of_very_different_size_in_one_array_are_resolved():
+    wins = 10 ** np.random.default_rng(6).uniform(-6, 9, size=(5, 5)) * (1 - np.eye(5))
+    run = train_table(np.full(5, 0.2), wins)
+    assert run.converged
+    found = centred_reward(run, np.full(5, 0.2), 1.0)
+    assert np.abs(found - preferences.fit_bradley_terry(wins)).max() < 1e-10
+
+
+def test_votes_their_permutation_and_their_counts_give_the_same_policy():
+    pairs = draw_votes(300)
+    order = np.random.default_rng(1).permutation(300)
+    shuffled = PreferencePairs(pairs.prompt[order], pairs.chosen[order], pairs.rejected[order])
+    counted = preferences.count_wins(pairs, (1, 4))
+    runs = [train_table(UNIFORM, votes) for votes in (pairs, shuffled, counted, counted[0])]
+    for run in runs[1:]:
+        assert np.array_equal(run.log_probs, runs[0].log_probs)
+        assert np.array_equal(run.history.loss, runs[0].history.loss)
+
+
+def test_a_step_costs_the_same_for_a_hundred_and_a_hundred_thousand_votes():
+    for policy in (TabularPolicy(UNIFORM), TinyTransformer(SequenceSpace(4, 1), width=8)):
+        start = {name: value.clone() for name, value in policy.state_dict().items()}
+        counted = []
+        for size in (100, 100_000):
+            policy.load_state_dict(start)
+            loss = CountingLoss()
+            steps = 20 if isinstance(policy, TinyTransformer) else None
+            train_dpo(
+                policy, UNIFORM, draw_votes(size), beta=1.0, device="cpu", loss=loss, steps=steps
+            )
+            counted.append(loss)
+        assert counted[0].pairs == counted[1].pairs == 12
+        assert abs(counted[0].calls - counted[1].calls) <= 6
+
+
+def test_label_smoothing_pulls_in_one_sided_votes():
+    run = train_table([0.5, 0.5], [[0, 1], [0, 0]], label_smoothing=0.1)
+    assert run.converged
+    assert np.diff(run.log_probs)[0, 0] == pytest.approx(-math.log(9), rel=1e-12)
+
+
+def test_another_convex_loss_is_minimised():
+    # IPO: the mean of (h - 1/(2 beta))^2 over wins and losses is least at (p - q)/(2 beta).
+    run = train_table([0.5, 0.5], [[0, 3], [1, 0]], loss=ipo, beta=0.1)
+    assert run.converged
+    assert np.diff(run.log_probs)[0, 0] == pytest.approx(-0.5 / 0.2, rel=1e-12)
+
+
+def test_a_loss_without_curvature_is_left_to_gradient_steps():
+    run = train_table([0.5, 0.5], [[0, 3], [1, 0]], loss=hinge)
+    assert len(run.history.loss) > 1000
+    # 3 relu(1 - s) + relu(1 + s) is least at s = 1.
+    assert np.diff(run.log_probs)[0, 0] == pytest.approx(-1, abs=1e-2)
+
+
+def test_a_table_asked_for_steps_or_a_rate_is_trained_by_gradients_too():
+    newton = train_table(UNIFORM, population(REWARD))
+    adam = train_table(UNIFORM, population(REWARD), steps=600)
+    rate = train_table(UNIFORM, population(REWARD), learning_rate=0.05)
+    assert len(newton.history.loss) < 20 < len(adam.history.loss) == 601
+    assert adam.converged
+    assert np.abs(adam.log_probs - newton.log_probs).max() < 1e-6
+    assert np.abs(rate.log_probs - newton.log_probs).max() < 1e-6
+
+
+def test_a_reference_policy_may_be_a_module_or_the_policy_itself():
+    ref = np.array([0.1, 0.2, 0.3, 0.4])
+    expected = train_table(ref, population(REWARD)).log_probs
+    policy = TabularPolicy(ref)
+    for trained, module in ((TabularPolicy(ref), TabularPolicy(ref)), (policy, policy)):
+        run = train_dpo(trained, module, population(REWARD), beta=1.0, device="cpu")
+        assert np.abs(run.log_probs - expected).max() < 1e-14
+
+
+def test_the_reference_of_the_loss_may_differ_from_that_of_the_policy():
+    ref, other = np.array([0.1, 0.2, 0.3, 0.4]), UNIFORM
+    run = train_dpo(TabularPolicy(other), ref, population(REWARD), beta=1.0, device="cpu")
+    assert np.abs(np.exp(run.log_probs) - gibbs(REWARD, ref, 1.0)).max() < 1e-12
+
+
+def test_the_policy_is_trained_in_place():
+    policy = TabularPolicy(UNIFORM)
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=1.0, device="cpu")
+    assert np.array_equal(policy.log_probs().detach().numpy(), run.log_probs)
+    assert policy.theta.grad is None
+
+
+# --- votes that do not determine the policy ------------------------------------------------------
+
+
+def test_separable_votes_stop_far_out_and_are_not_called_converged():
+    run = train_table(np.full(3, 1 / 3), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    assert not run.converged
+    assert np.isfinite(run.log_probs).all()
+    assert (np.diff(run.log_probs) < -10).all()
+    assert run.history.loss[-1] < 1e-6
+
+
+def test_only_the_separable_prompt_runs_away():
+    wins = [[[0, 1.0], [0, 0]], [[0, 1.0], [3, 0]]]
+    run = train_table(np.full((2, 2), 0.5), wins)
+    assert not run.converged
+    assert run.log_probs[0, 1] < -10
+    assert np.exp(run.log_probs[1]).tolist() == pytest.approx([0.25, 0.75], abs=1e-12)
+
+
+def test_separable_votes_are_not_called_converged_even_where_the_gradient_has_vanished():
+    run = minibatch_dpo(
+        TabularPolicy([0.5, 0.5]),
+        [0.5, 0.5],
+        PreferencePairs([0], [1], [0]),
+        beta=1.0,
+        learning_rate=1e6,
+        batch_size=1,
+        epochs=1,
+        rng=np.random.default_rng(0),
+        device="cpu",
+    )
+    assert run.history.loss[-1] == 0
+    assert not run.converged
+
+
+def test_gradient_steps_that_stop_early_are_not_called_converged():
+    assert not train_table(UNIFORM, population(REWARD), steps=5).converged
+
+
+def test_disconnected_comparisons_leave_the_rest_at_the_reference():
+    wins = np.zeros((6, 6))
+    wins[0, 1], wins[1, 0], wins[3, 4], wins[4, 3] = 1, 3, 1, 2
+    policy = TabularPolicy(np.full(6, 1 / 6))
+    run = train_dpo(policy, np.full(6, 1 / 6), wins, beta=1.0, device="cpu")
+    assert run.converged
+    half = np.log([3, 2]) / 2
+    expected = [-half[0], half[0], 0, -half[1], half[1], 0]
+    assert np.abs(policy.theta.detach().numpy()[0] - expected).max() < 1e-14
+
+
+def test_votes_in_a_circle_leave_the_policy_at_the_reference():
+    run = train_table(np.full(3, 1 / 3), [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    assert run.converged
+    assert np.exp(run.log_probs[0]).tolist() == pytest.approx([1 / 3] * 3, abs=1e-15)
+
+
+def test_responses_outside_the_support_of_the_reference_stay_there():
+    ref = np.array([0.5, 0.0, 0.5])
+    run = train_table(ref, [[0, 0, 1], [0, 0, 0], [3, 0, 0]])
+    assert run.converged
+    assert np.exp(run.log_probs[0]).tolist() == pytest.approx([0.25, 0, 0.75], abs=1e-12)
+
+
+def test_a_table_that_cannot_settle_says_so(monkeypatch):
+    monkeypatch.setattr(_newton, "MOST_STEPS", 2)
+    run = train_table(UNIFORM, population(REWARD))
+    assert not run.converged
+    assert len(run.history.loss) == 3
+
+
+# --- the pseudocode of source A ------------------------------------------------------------------
+
+
+def test_pseudocode_hovers_about_the_sampled_optimum_nearer_at_smaller_rates():
+    pairs = draw_votes(1000)
+    optimum = np.exp(train_table(UNIFORM, pairs).log_probs)
+    distance = []
+    for rate in (5.0, 1.0, 0.2):
+        run = minibatch_dpo(
+            TabularPolicy(UNIFORM),
+            UNIFORM,
+            pairs,
+            beta=1.0,
+            learning_rate=rate,
+            batch_size=50,
+            epochs=30,
+            rng=np.random.default_rng(0),
+            optimum=optimum,
+            device="cpu",
+        )
+        distance.append(run.history.kl[300:].mean())
+        assert len(run.history.kl) == 601
+        assert not run.converged
+    assert distance[0] > 3 * distance[1] > 9 * distance[2] > 0
+
+
+def test_pseudocode_with_the_full_batch_is_gradient_descent_and_converges():
+    pairs, policy, by_hand = draw_votes(400), TabularPolicy(UNIFORM), np.zeros(4)
+    keywords = {"beta": 1.0, "batch_size": 1000, "rng": np.random.default_rng(0), "device": "cpu"}
+    minibatch_dpo(policy, UNIFORM, pairs, learning_rate=2.0, epochs=3, **keywords)
+    wins = preferences.count_wins(pairs, (1, 4))[0] / 400
+    for _ in range(3):
+        lose = 1 / (1 + np.exp(by_hand[:, None] - by_hand))
+        by_hand = by_hand + 2.0 * ((wins * lose).sum(axis=1) - (wins * lose).sum(axis=0))
+    assert np.abs(policy.theta.detach().numpy()[0] - by_hand).max() < 1e-14
+    run = minibatch_dpo(policy, UNIFORM, pairs, learning_rate=5.0, epochs=500, **keywords)
+    assert run.converged
+    assert np.abs(run.log_probs - train_table(UNIFORM, pairs).log_probs).max() < 1e-5
+
+
+def test_pseudocode_visits_every_vote_once_in_an_epoch():
+    run = minibatch_dpo(
+        TabularPolicy(UNIFORM),
+        UNIFORM,
+        draw_votes(10),
+        beta=1.0,
+        learning_rate=0.1,
+        batch_size=4,
+        epochs=2,
+        rng=np.random.default_rng(0),
+        device="cpu",
+    )
+    assert len(run.history.loss) == 2 * 3 + 1
+    assert run.history.kl is None
+
+
+def test_pseudocode_follows_its_generator():
+    def once(seed: int) -> np.ndarray:
+        return minibatch_dpo(
+            TabularPolicy(UNIFORM),
+            UNIFORM,
+            draw_votes(50),
+            beta=1.0,
+            learning_rate=1.0,
+            batch_size=5,
+            epochs=1,
+            rng=np.random.default_rng(seed),
+            device="cpu",
+        ).log_probs
+
+    assert np.array_equal(once(0), once(0))
+    assert not np.array_equal(once(0), once(1))
+
+
+# --- devices and global state --------------------------------------------------------------------
+
+
+def test_training_leaves_torch_alone():
+    torch.manual_seed(3)
+    before = (torch.get_rng_state().clone(), torch.get_default_dtype(), torch.get_num_threads())
+    np.random.seed(3)  # noqa: NPY002
+    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    train_table(UNIFORM, population(REWARD))
+    train_dpo(
+        TinyTransformer(SequenceSpace(4, 1), width=8),
+        UNIFORM,
+        population(REWARD),
+        beta=1.0,
+        device="cpu",
+        steps=5,
+    )
+    after = (torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads())
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_nothing_is_written_on_stderr_unless_asked_for(capfd):
+    train_table(UNIFORM, population(REWARD))
+    train_table(UNIFORM, population(REWARD), steps=20)
+    train_table(UNIFORM, population(REWARD), steps=20, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_of_long_runs_is_shown_when_asked_for(capfd, monkeypatch):
+    monkeypatch.setattr("dpo_edu.training.PROGRESS_DELAY", 0.0)
+    train_table(UNIFORM, population(REWARD), steps=20, progress=True)
+    assert "20/20" in capfd.readouterr().err
+
+
+def test_run_says_where_and_how_long(monkeypatch):
+    monkeypatch.delenv("DPO_EDU_DEVICE", raising=False)
+    run = train_table(UNIFORM, population(REWARD))
+    assert run.device == "cpu"
+    assert 0 < run.seconds < 60
+    assert run.log_probs.dtype == np.float64
+    assert run.log_probs.shape == (1, 4)
+    auto = train_table(UNIFORM, population(REWARD), device="auto").device
+    assert auto == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def test_environment_replaces_auto_and_never_an_explicit_device(monkeypatch):
+    monkeypatch.setenv("DPO_EDU_DEVICE", "cpu")
+    assert train_table(UNIFORM, population(REWARD), device="auto").device == "cpu"
+    monkeypatch.setenv("DPO_EDU_DEVICE", "nonsense")
+    with pytest.raises(
+        ValueError, match="DPO_EDU_DEVICE: expected 'auto' or a device of this machine"
+    ):
+        train_table(UNIFORM, population(REWARD), device="auto")
+    assert train_table(UNIFORM, population(REWARD), device="cpu").device == "cpu"
+    assert train_table(UNIFORM, population(REWARD), device=torch.device("cpu")).device == "cpu"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:1", "meta", "", 3.5, None])
+def test_devices_that_do_not_exist_are_refused(device):
+    with pytest.raises(
+        ValueError, match=r"device: expected 'auto' or a device of this machine \('cpu'"
+    ):
+        train_table(UNIFORM, population(REWARD), device=device)
+
+
+@pytest.mark.parametrize("steps", [None, 1500])
+def test_float32_policies_are_trained_as_far_as_float32_goes(steps):
+    policy = TabularPolicy(UNIFORM).float()
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=1.0, device="cpu", steps=steps)
+    assert policy.theta.dtype == torch.float32
+    assert run.log_probs.dtype == np.float64
+    assert np.abs(np.exp(run.log_probs) - gibbs(REWARD, UNIFORM, 1.0)).max() < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TabularPolicy(UNIFORM),
+        lambda: LogLinearPolicy(np.eye(4), UNIFORM),
+        lambda: TinyTransformer(SequenceSpace(4, 1), width=8),
+    ],
+)
+def test_cpu_and_gpu_train_the_same_policy(make: Callable[[], nn.Module]):
+    runs = [
+        train_dpo(make(), UNIFORM, population(REWARD), beta=0.5, device=device)
+        for device in ("cpu", "cuda")
+    ]
+    assert runs[1].device == "cuda:0"
+    assert runs[0].converged
+    assert runs[1].converged
+    assert np.abs(runs[0].log_probs - runs[1].log_probs).max() < 1e-6
+
+
+@pytest.mark.gpu
+def test_pseudocode_runs_the_same_on_cpu_and_gpu():
+    runs = [
+        minibatch_dpo(
+            TabularPolicy(UNIFORM),
+            UNIFORM,
+            draw_votes(200),
+            beta=1.0,
+            learning_rate=1.0,
+            batch_size=20,
+            epochs=3,
+            rng=np.random.default_rng(0),
+            device=device,
+        )
+        for device in ("cpu", "cuda")
+    ]
+    assert np.abs(runs[0].log_probs - runs[1].log_probs).max() < 1e-10
+
+
+@pytest.mark.gpu
+def test_auto_is_cuda_where_there_is_one_and_the_policy_stays_there(monkeypatch):
+    monkeypatch.delenv("DPO_EDU_DEVICE", raising=False)
+    policy = TabularPolicy(UNIFORM)
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=0.5)
+    assert run.device == "cuda:0"
+    assert policy.theta.device.type == "cuda"
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+WINS = population(REWARD)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beta": 0.0}, "beta: expected a finite number > 0, got 0.0"),
+        ({"beta": math.inf}, "beta: expected a finite number > 0, got inf"),
+        ({"ref": [0.5, 0.6]}, "ref: expected rows summing to 1"),
+        ({"ref": [0.5, 0.5]}, r"ref: expected shape \(1, 4\) to fit policy, got shape \(1, 2\)"),
+        ({"ref": TabularPolicy([0.5, 0.5])}, r"ref: expected shape \(1, 4\) to fit policy"),
+        ({"ref": nn.Linear(1, 1)}, r"ref: expected a module with log_probs\(\), got Linear"),
+        ({"policy": nn.Linear(1, 1)}, r"policy: expected a module with log_probs\(\), got Linear"),
+        ({"policy": UNIFORM}, r"policy: expected a module with log_probs\(\), got ndarray"),
+        ({"votes": np.zeros((4, 4))}, "preferences: expected at least one vote, got none"),
+        ({"votes": -WINS}, "preferences: expected counts >= 0"),
+        ({"votes": WINS * math.nan}, "preferences: expected finite numbers, got nan"),
+        ({"votes": np.eye(4)}, "preferences: expected a zero diagonal"),
+        ({"votes": WINS[:2]}, r"preferences: expected shape \(..., Y, Y\), got shape \(2, 4\)"),
+        ({"votes": WINS[:3, :3]}, r"preferences: expected shape \(1, 4, 4\) to fit policy"),
+        (
+            {"votes": [WINS, WINS]},
+            r"expected shape \(1, 4, 4\) to fit policy, got shape \(2, 4, 4\)",
+        ),
+        (
+            {"votes": PreferencePairs([0], [4], [1])},
+            "preferences: expected prompts < 1 and responses < 4, got prompt 0 and response 4",
+        ),
+        ({"votes": PreferencePairs([1], [0], [1])}, "got prompt 1 and response 1"),
+        ({"optimum": [0.5, 0.6]}, "optimum: expected rows summing to 1"),
+        ({"optimum": [0.5, 0.5]}, r"optimum: expected shape \(1, 4\) to fit policy"),
+        ({"lengths": [1, 2]}, "lengths: expected 4 token counts > 0, one for each response, got"),
+        ({"lengths": [0, 1, 1, 1]}, "lengths: expected 4 token counts > 0"),
+        ({"steps": 0}, "steps: expected a whole number >= 1, got 0"),
+        ({"learning_rate": -1.0}, "learning_rate: expected a finite number > 0, got -1.0"),
+        ({"label_smoothing": 0.5}, r"label_smoothing: expected a number in \[0, 0.5\), got 0.5"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(change, message):
+    call = {"policy": TabularPolicy(UNIFORM), "ref": UNIFORM, "votes": WINS, "beta": 1.0} | change
+    policy, ref, votes = (call.pop(name) for name in ("policy", "ref", "votes"))
+    with pytest.raises(ValueError, match=message):
+        train_dpo(policy, ref, votes, device="cpu", **call)
+
+
+@pytest.mark.parametrize(("name", "order"), [("ref", 1), ("policy", -1)])
+def test_votes_on_responses_without_mass_are_refused(name, order):
+    ref, policy = [[0.5, 0.0, 0.5], np.full(3, 1 / 3)][::order]
+    message = f"preferences: expected votes on responses to which {name} gives mass, got a vote"
+    with pytest.raises(ValueError, match=f"{message} on response 1 of prompt 0, which has none"):
+        train_dpo(
+            TabularPolicy(policy), ref, PreferencePairs([0], [1], [0]), beta=1.0, device="cpu"
+        )
+
+
+def test_policies_that_give_nan_or_the_wrong_number_of_axes_are_refused():
+    policy = TabularPolicy(UNIFORM)
+    nn.init.constant_(policy.theta, math.nan)
+    message = r"policy: expected log_probs\(\) of shape \(X, Y\) without nan, got "
+    with pytest.raises(ValueError, match=message + "nan"):
+        train_dpo(policy, UNIFORM, WINS, beta=1.0, device="cpu")
+    policy.log_probs = lambda: torch.zeros(4)
+    with pytest.raises(ValueError, match=message + r"shape \(4,\)"):
+        train_dpo(policy, UNIFORM, WINS, beta=1.0, device="cpu")
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_losses_that_are_nan_or_no_list_of_pairs_are_refused(steps):
+    def nan(*log_probs, **keywords):
+        return losses.dpo_loss(*log_probs, **keywords) * math.nan
+
+    def mean(*log_probs, **keywords):
+        return losses.dpo_loss(*log_probs, **keywords).mean()
+
+    with pytest.raises(ValueError, match="loss: expected finite values, got nan"):
+        train_table(UNIFORM, WINS, loss=nan, steps=steps)
+    message = r"loss: expected one value for each pair, shape \(12,\), got shape \(\)"
+    with pytest.raises(ValueError, match=message):
+        train_table(UNIFORM, WINS, loss=mean, steps=steps)
+
+
+def test_newton_refuses_a_loss_of_more_than_the_difference():
+    def with_likelihood(w, v, ref_w, ref_v, **keywords):
+        return losses.dpo_loss(w, v, ref_w, ref_v, **keywords) - w
+
+    with pytest.raises(ValueError, match="loss: expected a function of the difference of log-prob"):
+        train_table(UNIFORM, WINS, loss=with_likelihood)
+    assert np.isfinite(train_table(UNIFORM, WINS, loss=with_likelihood, steps=5).log_probs).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pairs": WINS}, "pairs: expected PreferencePairs, got ndarray"),
+        ({"rng": 0}, "rng: expected a numpy.random.Generator, got int"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a finite number > 0, got 0.0"),
+        ({"batch_size": 0}, "batch_size: expected a whole number >= 1, got 0"),
+        ({"epochs": 1.5}, "epochs: expected a whole number >= 1, got 1.5"),
+        ({"beta": -1.0}, "beta: expected a finite number > 0, got -1.0"),
+    ],
+)
+def test_bad_input_to_the_pseudocode_is_refused(change, message):
+    good = {"pairs": draw_votes(5), "rng": np.random.default_rng(0), "learning_rate": 1.0}
+    call = good | {"beta": 1.0, "batch_size": 2, "epochs": 1, "device": "cpu"} | change
+    with pytest.raises(ValueError, match=message):
+        minibatch_dpo(TabularPolicy(UNIFORM), UNIFORM, **call)
