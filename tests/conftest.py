@@ -1,0 +1,41 @@
+"""One thread, no display, the kernels' environment; GPU tests only where there is a GPU."""
+
+import os
+import re
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from tools import notebooks
+
+notebooks.prepare()  # before anything imports numpy or torch: they read the thread counts once
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")
+os.environ.pop("MPLBACKEND", None)  # kernels inherit the environment and draw inline
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is marked ``gpu`` where no CUDA device exists."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        items[:] = [item for item in items if item not in marked]
+        config.hook.pytest_deselected(items=marked)
+
+
+class ByNotebook(LoadScopeScheduling):
+    """A worker takes all tests of a file, or those about one notebook where a file has several."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        number = re.search(r"\[(\d\d)[-_]", nodeid)
+        return super()._split_scope(nodeid) + (number[1] if number else "")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByNotebook:
+    """Spread the slow tests evenly over the workers."""
+    return ByNotebook(config, log)

@@ -1,0 +1,80 @@
+"""The catalogue is complete, and the committed notebooks hold evidence for every claim in it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dpo_edu import ledger
+from dpo_edu.ledger import Evidence
+from tools import notebooks
+
+CLAIMS = ledger.catalogue()
+COMMITTED = {
+    path.stem: ledger.evidence_in(json.loads(path.read_text("utf-8")))
+    for path in notebooks.numbered()
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_a_claim_is_written_in_the_fixed_vocabulary(claim: ledger.Claim) -> None:
+    assert claim.verdict in ledger.VERDICTS
+    assert claim.means
+    assert set(claim.means) <= set(ledger.MEANS)
+    assert claim.statement
+    assert claim.source
+    assert claim.notebook in COMMITTED
+    if claim.verdict in ("qualified", "refuted"):
+        assert claim.note, "the note says which hypothesis, or how it is repaired"
+
+
+@pytest.mark.parametrize("id", CLAIMS)
+def test_a_claim_has_all_its_evidence_in_the_committed_notebooks(id: str) -> None:
+    evidence = [e for entries in COMMITTED.values() for e in entries if e.claim == id]
+    assert ledger.shortcomings(evidence, {id: CLAIMS[id]}) == []
+    assert id in {e.claim for e in COMMITTED[CLAIMS[id].notebook]}
+
+
+@pytest.mark.parametrize("stem", COMMITTED)
+def test_a_notebook_speaks_of_known_claims_only_and_of_some(stem: str) -> None:
+    assert {e.claim for e in COMMITTED[stem]} <= set(CLAIMS)
+    assert COMMITTED[stem]
+
+
+def test_the_headline_figures_are_there() -> None:
+    trees = [json.loads(path.read_text("utf-8")) for path in notebooks.numbered()]
+    names = " ".join(h.name.lower() for tree in trees for h in ledger.headlines_in(tree))
+    for word in ("tabular", "transformer", "bradley-terry"):
+        assert word in names
+
+
+# --- evidence that is broken on purpose ---------------------------------------------------------
+
+G4 = {"G4": replace(CLAIMS["G4"], means=("S", "N"))}
+WHOLE = [Evidence("G4", "S", "agrees", ""), Evidence("G4", "N", "agrees", "")]
+
+
+def test_whole_evidence_has_no_shortcoming() -> None:
+    assert ledger.shortcomings(WHOLE, G4) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "complaint"),
+    [
+        ([], "G4: no evidence by means S, N"),
+        (WHOLE[:1], "G4: no evidence by means N"),
+        ([*WHOLE, Evidence("G44", "N", "agrees", "")], "G44: not in the catalogue"),
+        ([*WHOLE, Evidence("G4", "N", "refuted", "")], "G4: evidence amounts to None"),
+        ([*WHOLE, Evidence("G4", "N", "counterexample", "")], "G4: evidence amounts to qualified"),
+    ],
+)
+def test_broken_evidence_is_a_shortcoming(evidence: list[Evidence], complaint: str) -> None:
+    (found,) = ledger.shortcomings(evidence, G4)
+    assert found.startswith(complaint)
+
+
+@pytest.mark.parametrize("verdict", ["qualified", "refuted"])
+def test_a_verdict_that_differs_is_a_shortcoming(verdict: str) -> None:
+    claims = {"G4": replace(G4["G4"], verdict=verdict)}
+    (found,) = ledger.shortcomings(WHOLE, claims)
+    assert found == f"G4: evidence amounts to holds, the catalogue says {verdict}"

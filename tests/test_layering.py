@@ -1,0 +1,83 @@
+"""Imports run one way, and PyTorch stays where training is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "dpo_edu"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "preferences", "statistics"]
+TRAINING = ["_devices", "_newton", "_objective"]
+MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
+    "datasets": {"_checks", "preferences"},
+    "losses": {"_checks"},
+    "sequences": {"_checks"},
+    "policies": {"_checks", "distributions", "losses", "sequences"},
+    "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
+    # parts of training, each by itself
+    "_devices": {"_checks"},
+    "_newton": {"_checks"},
+    "_objective": {*NUMPY_CHAIN, "_devices", "_newton"},
+    "symbolic": set(),
+    "ledger": {"symbolic"},
+    "plots": {"_checks"},  # the name of an array type
+}
+MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", *TRAINING}
+
+
+def imported(source: str) -> set[str]:
+    """Dotted names of all modules that a source imports, wherever in the source it does."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "dpo_edu":
+            found |= {f"dpo_edu.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or ""))
+    return found
+
+
+def trespasses(module: str, source: str) -> set[str]:
+    """What a module imports and should not."""
+    names = imported(source)
+    siblings = {name.split(".")[1] for name in names if name.startswith("dpo_edu.")}
+    found = siblings - MAY_IMPORT[module] | {name for name in names if name.startswith(".")}
+    if module not in MAY_IMPORT_TORCH:
+        found |= {name for name in names if name.partition(".")[0] == "torch"}
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    assert set(MODULES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
+    assert trespasses(module, (PACKAGE / f"{module}.py").read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("gibbs", "from dpo_edu import preferences", {"preferences"}),
+        ("gibbs", "from dpo_edu.preferences import fit_bradley_terry", {"preferences"}),
+        ("gibbs", "def f():\n    import torch.nn as nn", {"torch.nn"}),
+        ("gibbs", "from . import preferences", {"."}),
+        ("plots", "from dpo_edu import gibbs, ledger", {"gibbs", "ledger"}),
+        ("losses", "import torch\nfrom dpo_edu import training", {"training"}),
+        ("training", "import torch\nfrom dpo_edu import gibbs, policies", set()),
+    ],
+)
+def test_an_import_upwards_is_found(module: str, source: str, found: set[str]) -> None:
+    assert trespasses(module, source) == found
+
+
+def test_what_is_exact_can_be_used_without_pytorch() -> None:
+    exact = ", ".join(f"dpo_edu.{module}" for module in set(MODULES) - MAY_IMPORT_TORCH)
+    code = f"import sys, {exact}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,141 @@
+"""Every committed notebook: made as the style asks, executed from top to bottom, and fresh."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from tools import check, notebooks
+
+PATHS = notebooks.numbered()
+each = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def lines(cell: NotebookNode) -> list[str]:
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def headings(notebook: NotebookNode) -> list[str]:
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#{1,6} .*", outside, flags=re.MULTILINE)
+
+
+def flaws(notebook: NotebookNode) -> list[str]:
+    """Where a notebook departs from the form that all of them share."""
+    found = []
+    top = [h for h in headings(notebook) if h.startswith("# ")]
+    if len(top) != 1 or not notebook.cells[0].source.startswith("# "):
+        found.append(f"one H1, in the first cell: {top}")
+    if not 25 <= len(notebook.cells) <= 50:
+        found.append(f"25 to 50 cells: {len(notebook.cells)}")
+    kinds = [cell.cell_type for cell in notebook.cells]
+    if kinds[:2] != ["markdown", "code"] or "import" not in notebook.cells[1].source:
+        found.append("first the question, then the imports")
+    if "code,code,code" in ",".join(kinds):
+        found.append("three code cells in a row")
+    slug = re.compile(r"(?=.{3,60}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
+    found += [f"ids are slugs: {c.id}" for c in notebook.cells if not slug.fullmatch(c.id)]
+    long = [cell.id for cell in code_cells(notebook) if len(lines(cell)) > 20]
+    found += [f"at most 20 lines of code: {id}" for id in long]
+    closing = "\n".join(cell.source for cell in notebook.cells[-5:]).lower()
+    if not re.search(r"not shown.*(##|\*\*)\W*exercises.*(##|\*\*)\W*next", closing, re.DOTALL):
+        found.append("it ends with what was not shown, exercises, next")
+    if code_cells(notebook)[-1].source.strip() != "ledger.summary()":
+        found.append("the last code cell is ledger.summary()")
+    return found
+
+
+def test_there_are_notebooks_and_their_numbers_have_no_gap() -> None:
+    numbers = [int(path.name[:2]) for path in PATHS]
+    assert numbers == list(range(1, len(PATHS) + 1))
+    assert numbers
+
+
+@each
+def test_a_notebook_has_the_common_form(path: Path) -> None:
+    notebook = notebooks.read(path)
+    nbformat.validate(notebook)
+    assert flaws(notebook) == []
+
+
+@each
+def test_the_file_shows_an_orderly_quiet_execution(path: Path) -> None:
+    assert check.static_problems(notebooks.read(path)) == []
+
+
+@each
+def test_the_file_is_normalised(path: Path) -> None:
+    normal = nbformat.writes(notebooks.normalised(notebooks.read(path))) + "\n"
+    assert path.read_text("utf-8") == normal
+
+
+@each
+def test_a_fresh_execution_gives_the_committed_outputs(path: Path) -> None:
+    assert check.problems(path) == []
+
+
+@each
+def test_a_notebook_has_a_figure_and_fetches_nothing(path: Path) -> None:
+    notebook = notebooks.read(path)
+    outputs = [o for cell in code_cells(notebook) for o in cell.outputs]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert not re.search(r"!\[[^]]*\]\(http|<img[^>]+http|pip install|urlopen|requests\.", text)
+
+
+# --- the rules themselves can fail --------------------------------------------------------------
+
+
+def shaped(spoil: str) -> NotebookNode:
+    """A notebook in the common form, but for one flaw."""
+    md, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    steps = [c for i in range(12) for c in (md("## A", id=f"md-{i}"), code("1", id=f"py-{i}"))]
+    end = [code("ledger.summary()", id="ledger")]
+    end += [md("## What was not shown\n## Exercises\n## Next", id="end")]
+    cells = [md("# Ask", id="title"), code("import math", id="imports"), *steps, *end]
+    if spoil == "two titles":
+        cells[2].source = "# Another title"
+    elif spoil == "short":
+        del cells[4:20]
+    elif spoil == "no imports":
+        cells[1].source = "x = 1"
+    elif spoil == "three in a row":
+        cells[4] = code("2", id="third")
+    elif spoil == "id":
+        cells[3].id = "Cell_3"
+    elif spoil == "long":
+        cells[3].source = "x = 1\n" * 21
+    elif spoil == "no end":
+        cells[-1].source = "## Next"
+    elif spoil == "no ledger":
+        cells[-2].source = "x"
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_the_common_form_has_no_flaw() -> None:
+    assert flaws(shaped("nothing")) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        ("two titles", "one H1"),
+        ("short", "25 to 50"),
+        ("no imports", "then the imports"),
+        ("three in a row", "three code cells"),
+        ("id", "slugs"),
+        ("long", "at most 20 lines"),
+        ("no end", "it ends with"),
+        ("no ledger", "ledger.summary"),
+    ],
+)
+def test_a_departure_from_the_form_is_a_flaw(spoil: str, rule: str) -> None:
+    (found,) = flaws(shaped(spoil))
+    assert rule in found

@@ -1,0 +1,364 @@
+"""The tools notice what is bad on purpose: notebooks, Pythons, half-made environments."""
+
+import base64
+import copy
+import importlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from dpo_edu import ledger
+from tools import bootstrap, check, notebooks, run
+
+
+def picture(sign: float = 1.0, width: float = 2.0, size: float = 4.0) -> str:
+    """A figure with two curves, as a notebook stores it; `sign` turns one of them over."""
+    x = np.linspace(-3, 3, 200)
+    figure, axes = plt.subplots(figsize=(size, 3), dpi=80)
+    axes.plot(x, np.tanh(x), linewidth=width)
+    axes.plot(x, sign * np.sin(x) ** 3, linewidth=width)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    plt.close(figure)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def executed_notebook() -> NotebookNode:
+    """A small notebook with nothing wrong: text, a printed line and a figure."""
+    text = new_output("stream", name="stdout", text="KL <= 1e-12 nats\n")
+    data = {"image/png": picture(), "text/plain": "<Figure size 320x240 with 1 Axes>"}
+    figure = new_output("display_data", data=data)
+    cells = [
+        new_markdown_cell("# Try", id="title"),
+        new_code_cell("print('KL <= 1e-12 nats')", id="text", execution_count=1, outputs=[text]),
+        new_code_cell("plt.show()", id="figure", execution_count=2, outputs=[figure]),
+    ]
+    return new_notebook(metadata={"kernelspec": notebooks.KERNELSPEC}, cells=cells)
+
+
+@pytest.fixture
+def good() -> NotebookNode:
+    return executed_notebook()
+
+
+def test_a_good_notebook_has_no_problem_and_equals_itself(good: NotebookNode) -> None:
+    assert check.static_problems(good) == []
+    assert check.differences(good, copy.deepcopy(good)) == []
+
+
+def clear_outputs(nb: NotebookNode) -> None:
+    nb.cells[2].outputs = []
+
+
+def clear_everything(nb: NotebookNode) -> None:
+    for cell in nb.cells[1:]:
+        cell.outputs, cell.execution_count = [], None
+
+
+def skip_a_cell(nb: NotebookNode) -> None:
+    nb.cells[2].execution_count = 3
+
+
+def swap_two_cells(nb: NotebookNode) -> None:
+    nb.cells[1].execution_count, nb.cells[2].execution_count = 2, 1
+
+
+def write_to_stderr(nb: NotebookNode) -> None:
+    nb.cells[1].outputs[0].name = "stderr"
+
+
+def raise_an_error(nb: NotebookNode) -> None:
+    error = new_output("error", ename="ClaimFailed", evalue="G4", traceback=[])
+    nb.cells[1].outputs.append(error)
+
+
+def show_a_path(nb: NotebookNode) -> None:
+    nb.cells[1].outputs[0].text = "saved in /home/ada/figures/gibbs.png"
+
+
+def show_a_windows_path(nb: NotebookNode) -> None:
+    nb.cells[2].outputs[0].data["text/html"] = r"<a>C:\Users\ada</a>"
+
+
+def read_from_a_path(nb: NotebookNode) -> None:
+    nb.cells[1].source = "print(open('/Users/ada/votes.csv').read())"
+
+
+def change_the_kernelspec(nb: NotebookNode) -> None:
+    nb.metadata.kernelspec = {"name": "ada-env", "display_name": "Ada", "language": "python"}
+
+
+def keep_the_version(nb: NotebookNode) -> None:
+    nb.metadata.language_info = {"name": "python", "version": "3.11.7"}
+
+
+def keep_the_timing(nb: NotebookNode) -> None:
+    nb.cells[1].metadata["execution"] = {"iopub.status.idle": "2026-11-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (clear_outputs, "cell figure has lost its output"),
+        (clear_everything, "cell text has not been executed"),
+        (skip_a_cell, "cell figure was executed as 3, not 2"),
+        (swap_two_cells, "cell text was executed as 2, not 1"),
+        (write_to_stderr, "cell text writes to stderr: KL"),
+        (raise_an_error, "cell text ends in ClaimFailed: G4"),
+        (show_a_path, "cell text shows a path of one machine: /home/a"),
+        (show_a_windows_path, r"cell figure shows a path of one machine: C:\U"),
+        (read_from_a_path, "cell text names a path of one machine: /Users/a"),
+        (change_the_kernelspec, "the kernelspec is 'ada-env', not 'python3'"),
+        (keep_the_version, "the language version is stored"),
+        (keep_the_timing, "cell text stores its timing"),
+    ],
+)
+def test_a_bad_file_is_recognised_without_a_kernel(good, spoil, complaint) -> None:
+    spoil(good)
+    assert complaint in "\n".join(check.static_problems(good))
+
+
+def test_stale_text_is_a_difference(good: NotebookNode) -> None:
+    fresh = copy.deepcopy(good)
+    fresh.cells[1].outputs[0].text = "KL <= 1e-11 nats\n"
+    (found,) = check.differences(good, fresh)
+    assert found.startswith("cell text: outputs[0].text is stale: 'KL <= 1e-12")
+
+
+@pytest.mark.parametrize("kind", ["text/latex", "image/svg+xml", ledger.EVIDENCE])
+def test_other_stale_kinds_of_output_are_differences(good: NotebookNode, kind: str) -> None:
+    fresh = copy.deepcopy(good)
+    good.cells[1].outputs.append(new_output("display_data", data={kind: "a"}))
+    fresh.cells[1].outputs.append(new_output("display_data", data={kind: "b"}))
+    assert len(check.differences(good, fresh)) == 1
+
+
+def test_an_output_too_many_and_a_changed_cell_are_differences(good: NotebookNode) -> None:
+    fresh = copy.deepcopy(good)
+    fresh.cells[1].outputs *= 2
+    fresh.cells[2].source = "plt.close()"
+    assert len(check.differences(good, fresh)) == 2
+    del fresh.cells[2]
+    assert check.differences(good, fresh) == ["the cells are not the same"]
+
+
+def test_a_figure_drawn_again_is_the_same(good: NotebookNode) -> None:
+    fresh = copy.deepcopy(good)
+    fresh.cells[2].outputs[0].data["image/png"] = picture(width=2.02)
+    assert fresh != good
+    assert check.differences(good, fresh) == []
+
+
+@pytest.mark.parametrize("change", [{"sign": -1.0}, {"size": 4.2}])
+def test_a_curve_turned_over_or_another_size_is_a_stale_figure(good, change) -> None:
+    fresh = copy.deepcopy(good)
+    fresh.cells[2].outputs[0].data["image/png"] = picture(**change)
+    (found,) = check.differences(good, fresh)
+    assert found.startswith("cell figure: the figure ")
+
+
+def test_a_mean_over_the_whole_picture_would_miss_the_curve() -> None:
+    """The reason for blocks: the same two figures agree within 1 % as a whole."""
+    whole = [np.asarray(check.grey(picture(sign)), float).mean() / 255 for sign in (1, -1)]
+    assert abs(whole[0] - whole[1]) < 0.01
+    assert list(check.pictures_differ(picture(1), picture(-1)))
+
+
+def test_normalising_drops_what_no_rerun_repeats(good: NotebookNode) -> None:
+    keep_the_version(good)
+    keep_the_timing(good)
+    good.metadata.widgets = {"state": {"ab" * 16: {"layout": "cd" * 16}, "cd" * 16: {}}}
+    result = notebooks.normalised(good)
+    assert check.static_problems(result) == []
+    first, second = f"{1:032x}", f"{2:032x}"
+    assert result.metadata.widgets == {"state": {first: {"layout": second}, second: {}}}
+
+
+def write_notebook(folder: Path, *sources: str) -> Path:
+    cells = [new_code_cell(source, id=f"cell-{i}") for i, source in enumerate(sources, 1)]
+    path = folder / "01_try.ipynb"
+    notebooks.write(new_notebook(metadata={"kernelspec": notebooks.KERNELSPEC}, cells=cells), path)
+    return path
+
+
+def test_a_second_execution_changes_no_byte(tmp_path: Path) -> None:
+    source = "import ipywidgets\ndisplay(ipywidgets.IntSlider())\nprint({'a', 'b'})"
+    path = write_notebook(tmp_path, source)
+    notebooks.write(notebooks.executed(path), path)
+    first = path.read_bytes()
+    notebooks.write(notebooks.executed(path), path)
+    assert path.read_bytes() == first
+    assert check.problems(path) == []
+    stale = nbformat.read(path, 4)
+    stale.cells[0].outputs[-1].text = "{'c'}\n"
+    notebooks.write(stale, path)
+    assert "is stale" in check.problems(path)[0]
+
+
+def test_a_failing_notebook_is_named_with_cell_and_error(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "x = 1", "x / 0")
+    with pytest.raises(notebooks.NotebookFailed) as caught:
+        notebooks.executed(path)
+    assert str(caught.value) == "01_try.ipynb, cell cell-2: ZeroDivisionError: division by zero"
+
+
+def test_a_notebook_is_found_by_its_number(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "1")
+    for number in ("01", "1", "01_try", "01_try.ipynb", None):
+        assert notebooks.numbered(number, tmp_path) == [path]
+    assert notebooks.numbered("7", tmp_path) == []
+
+
+def evidence_notebook(*evidence: ledger.Evidence) -> NotebookNode:
+    outputs = [new_output("display_data", data=e._repr_mimebundle_()) for e in evidence]
+    return new_notebook(cells=[new_code_cell("", outputs=outputs)])
+
+
+@pytest.fixture
+def two_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A catalogue of two claims, and a build folder of its own."""
+    every = ledger.catalogue()
+    monkeypatch.setattr(ledger, "catalogue", lambda: {id: every[id] for id in ("G4", "O4")})
+    monkeypatch.setattr(notebooks, "BUILD", tmp_path)
+
+
+G4 = [ledger.Evidence("G4", means, "agrees", f"by {means}") for means in "SN"]
+O4 = ledger.Evidence("O4", "N", "refuted", "|printed - truth| >= 0.1")
+
+
+@pytest.mark.usefixtures("two_claims")
+def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
+    assert run.report({Path("01.ipynb"): evidence_notebook(*G4, O4)}, whole=True) == []
+    lines = capsys.readouterr().out.splitlines()
+    assert "  G4  holds       SN   by S; by N" in lines
+    assert "  O4  refuted     N    |printed - truth| >= 0.1" in lines
+    assert "2 claims (1 hold, 1 refuted), 3 checks in 1 notebook." in lines
+    assert (tmp_path / "ledger.json").exists()
+
+
+@pytest.mark.usefixtures("two_claims")
+@pytest.mark.parametrize(
+    ("evidence", "claim"),
+    [
+        (G4, "O4"),
+        ([G4[0], O4], "G4"),
+        ([*G4, O4, ledger.Evidence("G4", "N", "refuted", "")], "G4"),
+        ([*G4, O4, ledger.Evidence("Q9", "N", "agrees", "")], "Q9"),
+    ],
+)
+def test_missing_clashing_and_unknown_evidence_is_open(evidence, claim: str) -> None:
+    (found,) = run.report({Path("01.ipynb"): evidence_notebook(*evidence)}, whole=True)
+    assert found.startswith(f"{claim}:")
+
+
+def test_a_missing_notebook_ends_a_run_with_a_sentence() -> None:
+    assert run.main(["--nb", "99"]) == "There is no notebook 99 in notebooks/."
+
+
+# --- setting up ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15), (3, 10, 13)])
+def test_an_old_python_gets_one_sentence_with_the_remedy(version: tuple[int, ...]) -> None:
+    found = bootstrap.complaint(version, lambda _: True)
+    assert f"this is Python {version[0]}.{version[1]}" in found
+    assert "PYTHON=python3" in found
+
+
+@pytest.mark.parametrize("missing", ["venv", "ensurepip"])
+def test_a_missing_venv_module_gets_one_sentence_with_the_remedy(missing: str) -> None:
+    assert "apt install python3-venv" in bootstrap.complaint((3, 12, 0), lambda n: n != missing)
+
+
+def test_this_python_will_do() -> None:
+    assert bootstrap.complaint(sys.version_info, bootstrap.has_module) == ""
+    assert not bootstrap.has_module("no_such_module")
+
+
+def test_bootstrap_is_written_in_the_syntax_of_old_pythons() -> None:
+    import ast
+
+    source = Path(bootstrap.__file__).read_text("utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert not [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.JoinedStr)]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[list[str]]]:
+    """A checkout in a folder with a space, and a record of commands instead of running them."""
+    root, calls = tmp_path / "a checkout", []
+    root.mkdir()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (root / name).write_text("x\n")
+
+    def record(command: list[str], **_: object) -> None:
+        calls.append(command)
+        python = Path(bootstrap.python_in(str(root / ".venv")))
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+
+    monkeypatch.setattr(bootstrap.subprocess, "check_call", record)
+    return root, calls
+
+
+def test_setting_up_twice_installs_once_and_again_when_the_pins_change(checkout) -> None:
+    root, calls = checkout
+    assert bootstrap.main(str(root)) == 0
+    assert [command[1:3] for command in calls] == [["-m", "venv"], ["-m", "pip"]]
+    calls.clear()
+    assert bootstrap.main(str(root)) == 0
+    assert calls == []
+    (root / "constraints.txt").write_text("y\n")
+    assert bootstrap.main(str(root)) == 0
+    assert [command[1:3] for command in calls] == [["-m", "pip"]]
+
+
+def test_an_interrupted_installation_is_made_anew(checkout, monkeypatch) -> None:
+    root, calls = checkout
+    record = bootstrap.subprocess.check_call
+
+    def interrupt(command: list[str], **_: object) -> None:
+        record(command)
+        if "pip" in command:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap.subprocess, "check_call", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.main(str(root))
+    (root / ".venv" / "half").touch()
+    monkeypatch.setattr(bootstrap.subprocess, "check_call", record)
+    calls.clear()
+    assert bootstrap.main(str(root)) == 0
+    assert [command[1:3] for command in calls] == [["-m", "venv"], ["-m", "pip"]]
+    assert not (root / ".venv" / "half").exists()
+
+
+def test_a_failed_installation_is_one_sentence(checkout, monkeypatch) -> None:
+    root, _ = checkout
+
+    def fail(command: list[str], **_: object) -> None:
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(bootstrap.subprocess, "check_call", fail)
+    assert "installation failed" in bootstrap.main(str(root))
+
+
+def test_the_cpu_build_is_installed_first_and_from_its_index(checkout) -> None:
+    root, calls = checkout
+    assert bootstrap.main(str(root), "https://example.org/cpu") == 0
+    assert calls[1][-4:] == ["--no-deps", "--index-url", "https://example.org/cpu", "torch"]
+    assert calls[2][-2:] == ["-e", ".[dev]"]
+
+
+def test_importing_the_tools_runs_nothing(capsys) -> None:
+    for module in (bootstrap, check, notebooks, run):
+        importlib.reload(module)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,112 @@
+"""Find the notebooks, run one in a fresh kernel, write it so that a second run changes no byte."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+BUILD = ROOT / "build"
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+TIMEOUT_SECONDS = 600  # for one cell; a notebook as a whole is meant to need less than a minute
+
+
+class NotebookFailed(Exception):
+    """A cell raised, hung or killed its kernel; the message names notebook, cell and error."""
+
+
+def numbered(number: str | None = None, folder: Path = FOLDER) -> list[Path]:
+    """Every notebook in reading order, or the one with this number (``07``, ``7`` or its name)."""
+    every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not number:
+        return every
+    digits = re.match(r"\d*", number)[0].zfill(2)
+    return [path for path in every if path.name.startswith(f"{digits}_")]
+
+
+def environment() -> dict[str, str]:
+    """The kernel's environment: one thread, fixed hashes and dates, nobody's personal settings."""
+    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONWARNINGS")}
+    single = ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR")
+    env |= {f"{name}_NUM_THREADS": "1" for name in single}
+    env |= {"SOURCE_DATE_EPOCH": "0", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": str(BUILD / "ipython")}
+    env |= {"MPLCONFIGDIR": str(BUILD / "matplotlib"), "MATPLOTLIBRC": str(FOLDER / "matplotlibrc")}
+    return env
+
+
+def prepare() -> None:
+    """Let matplotlib write its font cache now, or the first kernel to need it says so on stderr."""
+    os.environ |= environment()
+    os.environ.pop("MPLBACKEND", None)
+    for folder in ("ipython", "matplotlib"):
+        (BUILD / folder).mkdir(parents=True, exist_ok=True)
+    import matplotlib.font_manager  # noqa: F401
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook as a tree, in the current format."""
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write it with sorted keys and an end of line, leaving an unchanged file untouched."""
+    text = nbformat.writes(notebook) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def normalised(notebook: NotebookNode) -> NotebookNode:
+    """Without timings, the language's version or random ids, which no rerun could repeat."""
+    numbers: dict[str, str] = {}
+
+    def numbered_id(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"{len(numbers) + 1:032x}")
+
+    text = re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", numbered_id, json.dumps(notebook))
+    result = nbformat.from_dict(json.loads(text))
+    result.metadata.pop("execution", None)
+    result.metadata.get("language_info", {}).pop("version", None)
+    if result.metadata.get("kernelspec", {}).get("name") == "python3":
+        result.metadata["kernelspec"] = KERNELSPEC
+    for cell in result.cells:
+        cell.metadata.pop("execution", None)
+    return result
+
+
+def executed(
+    path: Path, save_failure: Callable[[NotebookNode], None] | None = None
+) -> NotebookNode:
+    """Run every cell in a fresh kernel, in an empty folder, and normalise the result."""
+    notebook, running = read(path), {"cell": "none"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        client = NotebookClient(
+            notebook,
+            timeout=TIMEOUT_SECONDS,
+            kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": empty}},
+            on_cell_start=lambda cell, cell_index: running.update(cell=cell.id),
+        )
+        try:
+            client.execute(env=environment())
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            if save_failure:
+                save_failure(notebook)
+            said = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else str(error)
+            raise NotebookFailed(f"{path.name}, cell {running['cell']}: {said}") from error
+    return normalised(notebook)

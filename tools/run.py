@@ -1,0 +1,112 @@
+"""Execute the notebooks two at a time and report what they prove; with ``--in-place`` renew them.
+
+python -m tools.run [--nb 07] [--in-place]
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from dpo_edu import ledger
+from tools import notebooks
+
+WORDS = {"holds": "hold", "definition": "by definition"}
+
+
+def execute_all(paths: list[Path], folder: Path) -> dict[Path, NotebookNode]:
+    """Execute into `folder`, two at a time, reporting one by one; stop at the first failure."""
+    width, done = max(len(path.stem) for path in paths), {}
+
+    def timed(path: Path) -> tuple[NotebookNode, float]:
+        start, failed = time.perf_counter(), notebooks.BUILD / "notebooks" / path.name
+        result = notebooks.executed(path, lambda broken: notebooks.write(broken, failed))
+        notebooks.write(result, folder / path.name)
+        return result, time.perf_counter() - start
+
+    pool = ThreadPoolExecutor(max_workers=2)
+    jobs = {pool.submit(timed, path): path for path in paths}
+    try:
+        for count, job in enumerate(as_completed(jobs), 1):
+            done[jobs[job]], seconds = job.result()
+            name = jobs[job].stem
+            print(f"  {count}/{len(paths)}  {name:<{width}}  {seconds:4.0f} s", flush=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return {path: done[path] for path in paths}
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 claim``, ``2 claims``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def held(evidence: list[ledger.Evidence]) -> str:
+    """What held, each wording once, in the order of the notebooks."""
+    return "; ".join(dict.fromkeys(e.held for e in evidence)) or "no evidence"
+
+
+def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
+    """Print the ledger, the total and the headline figures; write them; return what is open."""
+    claims = ledger.catalogue()
+    evidence = [e for nb in done.values() for e in ledger.evidence_in(nb)]
+    headlines = [h for nb in done.values() for h in ledger.headlines_in(nb)]
+    own = {id: [e for e in evidence if e.claim == id] for id in claims}
+    shown = [claim for claim in claims.values() if whole or own[claim.id]]
+    print("\nThe ledger: claim, verdict, means, what held")
+    for claim in shown:
+        means = "".join(m for m in ledger.MEANS if m in {e.means for e in own[claim.id]})
+        print(f"  {claim.id:<4}{claim.verdict:<12}{means:<4} {held(own[claim.id])}")
+    tally = {v: sum(claim.verdict == v for claim in shown) for v in ledger.VERDICTS}
+    parts = ", ".join(f"{tally[v]} {WORDS.get(v, v)}" for v in tally if tally[v])
+    checks = f"{counted(len(evidence), 'check')} in {counted(len(done), 'notebook')}"
+    print(f"\n{counted(len(shown), 'claim')} ({parts}), {checks}.")
+    if headlines:
+        print("\nHeadline figures")
+    for headline in headlines:
+        print(f"  {headline}")
+    rows = [{**asdict(c), "evidence": [asdict(e) for e in own[c.id]]} for c in shown]
+    text = json.dumps({"claims": rows, "headlines": [asdict(h) for h in headlines]}, indent=1)
+    (notebooks.BUILD / "ledger.json").write_text(text + "\n", encoding="utf-8")
+    unknown = [f"{e.claim}: not in the catalogue" for e in evidence if e.claim not in claims]
+    return ledger.shortcomings(evidence, claims) if whole else list(dict.fromkeys(unknown))
+
+
+def main(arguments: list[str] | None = None) -> str | int:
+    """Return 0, or the sentence on what went wrong, which `sys.exit` prints with status 1."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--nb", metavar="NN", help="only this notebook, such as 07")
+    parser.add_argument("--in-place", action="store_true", help="renew the committed outputs")
+    options = parser.parse_args(arguments)
+    paths = notebooks.numbered(options.nb)
+    if not paths:
+        return f"There is no notebook {options.nb or ''} in notebooks/.".replace("  ", " ")
+    notebooks.prepare()
+    folder = notebooks.FOLDER if options.in_place else notebooks.BUILD / "notebooks"
+    pace = ", two at a time" if len(paths) > 1 else ""
+    print(f"Executing {counted(len(paths), 'notebook')}{pace}", flush=True)
+    try:
+        done = execute_all(paths, folder)
+    except notebooks.NotebookFailed as failure:
+        return f"Stopped: {failure}"
+    if options.in_place:
+        return 0
+    open_points = report(done, whole=not options.nb)
+    if open_points:
+        return "The ledger is not complete: " + "; ".join(open_points) + "."
+    print("\nExecuted copies and ledger.json are in build/.")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr, flush=True)
+        os._exit(130)  # kernels end with their parent; waiting for them would take a minute
