@@ -26,7 +26,7 @@ COLORS = {
     "more": "#E69F00",
 }
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "figure.figsize": (6.4, 3.8),
     "figure.constrained_layout.use": True,

@@ -219,6 +219,8 @@ def count_wins(pairs: PreferencePairs, shape: tuple[int, int]) -> Floats:
     >>> count_wins(PreferencePairs([0, 0], [1, 1], [0, 0]), (1, 2)).tolist()
     [[[0.0, 0.0], [2.0, 0.0]]]
     """
+    if len(shape) != 2:
+        raise _checks.error("shape", "(X, Y)", repr(shape))
     prompts, responses = (_checks.positive_int("shape", side) for side in shape)
     top = max(pairs.chosen.max(), pairs.rejected.max())
     if pairs.prompt.max() >= prompts or top >= responses:
@@ -335,21 +337,25 @@ def fit_bradley_terry(wins: ArrayLike) -> Floats:
     """
     w = _checks.wins(wins)
     flat = w.reshape(-1, *w.shape[-2:])
-    scale = flat.sum(axis=(-2, -1), keepdims=True)
-    flat = flat / np.where(scale > 0, scale, 1.0)
     # Where every response beat every other the win graph is surely strongly connected.
     complete = (flat + np.eye(w.shape[-1]) > 0).all(axis=(-2, -1))
     for x in np.flatnonzero(~complete):
         _refuse_without_estimate(flat[x], f" at index {x}" if len(flat) > 1 else "")
-    return _newton(flat).reshape(w.shape[:-1])
+    if flat.shape[-1] == 1 or len(flat) == 0:
+        return np.zeros(w.shape[:-1])
+    largest = flat.max(axis=(-2, -1), keepdims=True)
+    return _newton(flat / largest).reshape(w.shape[:-1])
+
+
+UNRESOLVED = "fit_bradley_terry: the counts differ too much for float64 to resolve"
 
 
 def _newton(wins: Floats) -> Floats:
-    """Damped Newton on each of ``(B, Y, Y)`` win arrays of total weight 1."""
+    """Damped Newton on each of ``(B, Y, Y)`` win arrays whose largest count is 1."""
     count = wins + wins.swapaxes(-1, -2)
     eye, gauge = np.eye(wins.shape[-1]), 1.0 / wins.shape[-1]
-    reward = np.zeros(wins.shape[:-1])
-    for _ in range(200):
+    reward, last = np.zeros(wins.shape[:-1]), np.inf
+    for _ in range(2000):  # about 1.5 for each nat of the largest reward difference
         p = preference_matrix(reward)
         # Observed minus expected wins, pair by pair: the difference of the sums would lose digits.
         surprise = wins * p.swapaxes(-1, -2)
@@ -358,12 +364,17 @@ def _newton(wins: Floats) -> Floats:
         information = eye * weight.sum(axis=-1)[..., None] - weight
         # The all-ones direction moves no difference; any curvature there makes the system regular.
         curvature = information + gauge * np.trace(information, axis1=-2, axis2=-1)[..., None, None]
-        step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+        try:
+            step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+        except np.linalg.LinAlgError:
+            raise ArithmeticError(UNRESOLVED) from None
         change = np.ptp(step, axis=-1, keepdims=True)
         reward += step * np.where(change > 0, np.log1p(change) / np.where(change > 0, change, 1), 1)
         reward -= reward.mean(axis=-1, keepdims=True)
-        if change.max() <= 1e-12:
+        # Under 1e-6 a step squares the error; one that is no smaller than the last is rounding.
+        if change.max() <= 1e-12 or last <= change.max() < 1e-6:
             break
+        last = change.max()
     if not change.max() < 1e-6:
-        raise ArithmeticError("fit_bradley_terry: the counts differ too much for float64 to resolve")
+        raise ArithmeticError(UNRESOLVED)
     return reward

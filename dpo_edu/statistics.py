@@ -50,13 +50,14 @@ def fisher_information(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     return np.asarray(np.eye(r.shape[-1]) * weight.sum(axis=-1)[..., None] - weight)
 
 
-def _connected(comparisons: Floats) -> None:
+def _connected(name: str, comparisons: Floats) -> None:
     flat = comparisons.reshape(-1, *comparisons.shape[-2:])
-    for x, n in enumerate(flat):
-        parts = preferences.components(n)
+    incomplete = (flat + np.eye(flat.shape[-1]) == 0).any(axis=(-2, -1))
+    for x in np.flatnonzero(incomplete):
+        parts = preferences.components(flat[x])
         if len(parts) > 1:
             got = f"components {' and '.join(map(str, parts[:6]))} at prompt {x}"
-            raise _checks.error("behaviour", "a connected comparison graph", got)
+            raise _checks.error(name, "a connected comparison graph", got)
 
 
 def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: int) -> Floats:
@@ -90,10 +91,11 @@ def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: i
     n = _checks.positive_int("size", size)
     reward = np.atleast_2d(problem.reward)
     b = _checks.policy("behaviour", behaviour)
-    _checks.fits(behaviour=b, reward=problem.reward)
+    if _checks.fits(behaviour=b, reward=reward) != reward.shape:
+        raise _checks.error("behaviour", f"shape {problem.reward.shape}", f"shape {b.shape}")
     mu = preferences.pair_distribution(np.broadcast_to(b, reward.shape), problem.prompt_weights)
     comparisons = mu + mu.swapaxes(-1, -2)
-    _connected(comparisons)
+    _connected("behaviour", comparisons)
     bound = covariance(reward, n * comparisons)
     return bound.reshape(*problem.reward.shape, problem.reward.shape[-1])
 
@@ -113,7 +115,7 @@ def covariance(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     Raises
     ------
     ValueError
-        If an argument is not of that form.
+        If an argument is not of that form or a comparison graph is disconnected.
 
     Source: claim T3.
 
@@ -121,6 +123,7 @@ def covariance(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     [[0.25, -0.25], [-0.25, 0.25]]
     """
     information = fisher_information(reward, comparisons)
+    _connected("comparisons", np.asarray(comparisons, dtype=np.float64))
     # Adding and removing the mean direction inverts exactly on the rest.
     y = information.shape[-1]
     mean = np.full((y, y), 1.0 / y)
@@ -154,7 +157,7 @@ def standard_errors(covariance_matrix: ArrayLike, baseline: int) -> Floats:
     c = _checks.finite("covariance_matrix", covariance_matrix)
     if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
         raise _checks.error("covariance_matrix", "shape (..., Y, Y)", f"shape {c.shape}")
-    if not 0 <= baseline < c.shape[-1]:
+    if not isinstance(baseline, (int, np.integer)) or not 0 <= baseline < c.shape[-1]:
         raise _checks.error("baseline", f"an index below {c.shape[-1]}", repr(baseline))
     own = np.diagonal(c, axis1=-2, axis2=-1)
     variance = own + own[..., [baseline]] - 2 * c[..., baseline, :]
