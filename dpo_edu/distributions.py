@@ -5,7 +5,7 @@ Natural logarithms throughout; the last axis holds the responses.
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp, xlogy
+from scipy.special import xlogy
 
 from dpo_edu import _checks
 from dpo_edu._checks import Floats
@@ -21,11 +21,28 @@ def log_of(p: Floats) -> Floats:
         return np.log(p)
 
 
+def top_and_rest(log_weights: Floats) -> tuple[Floats, Floats]:
+    """The largest log-weight, and what ``log sum_y exp(log_weight)`` has above it; axes kept.
+
+    The largest weight is left out of the sum and comes back as the 1 in log1p, so that nothing is
+    lost where the others are tiny.
+
+    >>> top, rest = top_and_rest(np.array([7.0, -50.0]))
+    >>> print(f"{top[0]} + {rest[0]:.3e}")
+    7.0 + 1.759e-25
+    """
+    largest = log_weights.argmax(axis=-1)[..., None]
+    top = np.take_along_axis(log_weights, largest, axis=-1)
+    weights = np.exp(log_weights - top)
+    np.put_along_axis(weights, largest, 0.0, axis=-1)
+    return top, np.log1p(weights.sum(axis=-1, keepdims=True))
+
+
 def log_softmax(logits: ArrayLike) -> Floats:
     """Log-probabilities proportional to ``exp(logits)``.
 
-    ``log_softmax(z)_y = z_y - log sum_k exp(z_k)``, the sum taken after subtracting ``max z`` so that
-    it cannot overflow.
+    ``log_softmax(z)_y = z_y - log sum_k exp(z_k)``, the sum taken after subtracting ``max z`` so
+    that it cannot overflow.
 
     Parameters
     ----------
@@ -48,21 +65,29 @@ def log_softmax(logits: ArrayLike) -> Floats:
     z = _checks.array("logits", logits)
     if np.isnan(z).any() or not np.isfinite(z.max(axis=-1)).all():
         raise _checks.error("logits", "finite numbers or -inf, one finite in each row", "others")
-    return np.asarray(z - logsumexp(z, axis=-1, keepdims=True), dtype=np.float64)
+    top, rest = top_and_rest(z)
+    return (z - top) - rest
 
 
 def divergence_terms(p: Floats, log_p: Floats, log_q: Floats) -> Floats:
-    """The terms ``p log(p/q) - p + q`` of a KL divergence, each of them >= 0.
+    """The terms ``p log(p/q) - p + q`` of a KL divergence, each of them >= 0, from logarithms.
 
     Their sum is the KL divergence of two distributions (both sum to 1), and no rounding can make it
-    negative. With ``d = log p - log q`` a term is ``p (d + exp(-d) - 1)``; near ``d = 0`` its series
-    ``p d^2/2 (1 - d/3 + d^2/12)`` keeps the digits that the difference would lose.
+    negative. It stays exact where q has underflowed and only `log_q` is left.
     """
-    q = np.exp(log_q)
     with np.errstate(invalid="ignore"):
-        d = np.where(p > 0, log_p - log_q, 0.0)
+        return _terms(p, np.exp(log_q), log_p - log_q)
+
+
+def _terms(p: Floats, q: Floats, log_ratio: Floats) -> Floats:
+    """With ``d = log(p/q)`` a term is ``p (d + exp(-d) - 1)``.
+
+    Near ``d = 0`` its series ``p d^2/2 (1 - d/3 + d^2/12)`` keeps digits the difference would lose.
+    """
+    d = np.where(p > 0, log_ratio, 0.0)
     near = np.abs(d) < 1e-3
-    series = p * d * d / 2 * (1 - d / 3 + d * d / 12 - d * d * d / 60)
+    s = np.where(near, d, 0.0)
+    series = p * s * s / 2 * (1 - s / 3 + s * s / 12 - s * s * s / 60)
     with np.errstate(invalid="ignore", over="ignore"):
         far = np.where(np.abs(d) < 1, p * (d + np.expm1(-d)), p * d + (q - p))
     return np.where(p > 0, np.where(near, series, far), q)
@@ -94,7 +119,11 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> Floats:
     """
     p_, q_ = _checks.policy("p", p), _checks.policy("q", q)
     _checks.fits(p=p_, q=q_)
-    terms = divergence_terms(p_, log_of(p_), log_of(q_))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # log1p keeps the digits of the ratio where p and q nearly agree.
+        near = np.log1p((p_ - q_) / q_)
+        log_ratio = np.where(np.abs(p_ - q_) < q_ / 2, near, log_of(p_) - log_of(q_))
+    terms = _terms(p_, q_, log_ratio)
     return np.asarray(terms.sum(axis=-1), dtype=np.float64)
 
 

@@ -2,8 +2,8 @@
 
     pi*(y) = pi_ref(y) exp(r(y)/beta) / Z,    Z = sum_y pi_ref(y) exp(r(y)/beta)
 
-Everything is worked out in logarithms: exponents are ``(r - max r)/beta``, the maximum taken over the
-support of pi_ref, so that neither overflows nor underflows before the result does.
+Everything is worked out in logarithms: exponents are ``(r - max r)/beta``, the maximum taken over
+the support of pi_ref, so that neither overflows nor underflows before the result does.
 """
 
 import numpy as np
@@ -32,9 +32,20 @@ def _inputs(reward: ArrayLike, ref: ArrayLike, beta: float) -> tuple[Floats, Flo
 
 def _log_sum(log_weight: Floats) -> Floats:
     """``log sum_y exp(log_weight)``, keeping the response axis."""
-    top = log_weight.max(axis=-1, keepdims=True)
-    total = np.exp(log_weight - top).sum(axis=-1, keepdims=True)
-    return np.asarray(top + np.log(total), dtype=np.float64)
+    top, rest = distributions.top_and_rest(log_weight)
+    return top + rest
+
+
+def _log_partition_near_one(reward: Floats, ref: Floats, beta: float) -> Floats:
+    """log Z for rewards small against beta, where it is small too and must keep its digits.
+
+    ``Z - 1 = (sum ref - 1) + sum ref (exp(r/beta) - 1)``. The first bracket is summed exactly:
+    `high` holds multiples of 2^-52, whose sum needs no rounding.
+    """
+    high = (ref + 1.0) - 1.0
+    excess = (high.sum(axis=-1) - 1.0) + (ref - high).sum(axis=-1)
+    mean = (ref * np.expm1(reward / beta)).sum(axis=-1)
+    return np.asarray(np.log1p(excess + mean), dtype=np.float64)
 
 
 def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
@@ -62,7 +73,13 @@ def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     """
     r, ref_, b = _inputs(reward, ref, beta)
     log_weight, best = _log_weights(r, ref_, b)
-    return np.asarray(best / b + _log_sum(log_weight)[..., 0], dtype=np.float64)
+    log_z = best / b + _log_sum(log_weight)[..., 0]
+    inside = np.where(ref_ > 0, r, 0.0)
+    small = np.abs(inside).max(axis=-1, keepdims=True) < b / 2
+    if small.any():
+        near = _log_partition_near_one(np.where(small, inside, 0.0), ref_, b)
+        log_z = np.where(small[..., 0], near, log_z)
+    return np.asarray(log_z, dtype=np.float64)
 
 
 def log_optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
@@ -92,7 +109,8 @@ def log_optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Flo
     """
     r, ref_, b = _inputs(reward, ref, beta)
     log_weight, _ = _log_weights(r, ref_, b)
-    return log_weight - _log_sum(log_weight)
+    top, rest = distributions.top_and_rest(log_weight)
+    return (log_weight - top) - rest
 
 
 def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
@@ -124,8 +142,8 @@ def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
 def objective(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     """The objective ``J(pi) = E_pi[r] - beta KL(pi || pi_ref)``.
 
-    Written out as the sum it is, without the partition function, so that it can contradict `gibbs`'s
-    other formulas.
+    Written out as the sum it is, without the partition function, so that it can contradict the
+    other formulas of this module.
 
     Parameters
     ----------
@@ -202,8 +220,8 @@ def implicit_reward(policy: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats
 
     Returns
     -------
-    array ``(..., Y)``, reward units; minus infinity where only the policy is zero, NaN where both are
-    (no reward is defined off the support).
+    array ``(..., Y)``, reward units; minus infinity where only the policy is zero, NaN where both
+    are (no reward is defined off the support).
 
     Raises
     ------

@@ -76,7 +76,9 @@ class Evidence:
 
     def __str__(self) -> str:
         word = {"agrees": "holds", "counterexample": "fails without its hypothesis"}
-        line = f"{self.claim:<3} {MEANS[self.means]:<8} {word.get(self.kind, 'refuted')}: {self.held}"
+        line = (
+            f"{self.claim:<3} {MEANS[self.means]:<8} {word.get(self.kind, 'refuted')}: {self.held}"
+        )
         return f"{line}   ({self.note})" if self.note else line
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
@@ -164,7 +166,9 @@ class Ledger:
         """Two arrays found by independent routes agree within `bound`."""
         self._within(claim, "N", found, expected, bound, note)
 
-    def trained(self, claim: str, found: Any, expected: Any, *, bound: float, note: str = "") -> None:
+    def trained(
+        self, claim: str, found: Any, expected: Any, *, bound: float, note: str = ""
+    ) -> None:
         """What training reached agrees with what theory says, within `bound`."""
         self._within(claim, "T", found, expected, bound, note)
 
@@ -257,7 +261,9 @@ class Ledger:
     def _agree(self, claim: str, found: Any, expected: Any, bound: float) -> None:
         gap = _deviation(found, expected)
         if not gap <= bound:
-            raise ClaimFailed(claim, f"agreement within {_text(bound)}", f"a difference of {_text(gap)}")
+            raise ClaimFailed(
+                claim, f"agreement within {_text(bound)}", f"a difference of {_text(gap)}"
+            )
 
     def _equal(self, claim: str, found: sp.Expr, expected: sp.Expr) -> None:
         # Equal first: the difference of two infinities is no number.
@@ -330,5 +336,7 @@ def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> l
             found.append(f"{claim.id}: no evidence by means {', '.join(missing)}")
         verdict, expected = verdict_of(own), claim.verdict
         if own and verdict != ("holds" if expected == "definition" else expected):
-            found.append(f"{claim.id}: evidence amounts to {verdict}, the catalogue says {expected}")
+            found.append(
+                f"{claim.id}: evidence amounts to {verdict}, the catalogue says {expected}"
+            )
     return list(dict.fromkeys(found))

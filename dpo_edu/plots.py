@@ -74,7 +74,11 @@ def simplex_axes(ax: Axes, labels: Sequence[str]) -> None:
     """
     corners = simplex_points(np.eye(3))
     ax.plot(*np.vstack([corners, corners[:1]]).T, color="#999999", lw=1.2, zorder=1)
-    places = [(-0.02, -0.02, "right", "top"), (1.02, -0.02, "left", "top"), (0.5, 0.885, "center", "bottom")]
+    places = [
+        (-0.02, -0.02, "right", "top"),
+        (1.02, -0.02, "left", "top"),
+        (0.5, 0.885, "center", "bottom"),
+    ]
     for (x, y, ha, va), label in zip(places, labels, strict=True):
         ax.text(x, y, label, ha=ha, va=va)
     ax.set_aspect("equal")

@@ -148,7 +148,10 @@ def expected_wins(
     >>> expected_wins([0.0, np.log(3.0)], [0.5, 0.5]).round(12).tolist()
     [[[0.0, 0.25], [0.75, 0.0]]]
     """
-    r, b = np.atleast_2d(_checks.reward(reward)), np.atleast_2d(_checks.policy("behaviour", behaviour))
+    r, b = (
+        np.atleast_2d(_checks.reward(reward)),
+        np.atleast_2d(_checks.policy("behaviour", behaviour)),
+    )
     shape = _checks.fits(reward=r, behaviour=b)
     mu = pair_distribution(np.broadcast_to(b, shape), prompt_weights)
     return np.asarray((mu + mu.swapaxes(-1, -2)) * preference_matrix(r), dtype=np.float64)

@@ -5,29 +5,24 @@ and the population loss is the same code with real-valued counts.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import logsigmoid
-from torch.optim.lr_scheduler import OneCycleLR
-from tqdm.auto import tqdm
 
-from dpo_edu import _checks, _devices, _newton, _objective, distributions, losses
+from dpo_edu import _checks, _devices, _objective, _solvers, losses
 from dpo_edu._checks import Floats
 from dpo_edu._objective import Loss, Objective, log_probs_of, to_numpy
+from dpo_edu._solvers import Recorder
 from dpo_edu.policies import TabularPolicy
 from dpo_edu.preferences import PreferencePairs
 
-# The schedule for everything but tables. With it the 256 sequences of four tokens are fitted to
-# KL < 1e-15 nats from five seeds of five (rewards of unit spread, beta = 0.5).
-STEPS = 2000
-LEARNING_RATE = 0.01
+# Largest gradient, in units of beta, that is called a minimum.
 SMALL_GRADIENT = 1e-7
-PROGRESS_DELAY = 2.0
 
 
 class History(NamedTuple):
@@ -65,31 +60,6 @@ class TrainingRun:
     converged: bool
 
 
-@dataclass
-class _Recorder:
-    """Collects the history while a policy is trained."""
-
-    optimum: Floats | None
-    losses: list[float] = field(default_factory=list)
-    kls: list[float] = field(default_factory=list)
-
-    def add(self, loss: Tensor, log_probs: Tensor) -> None:
-        self.losses.append(loss.item())
-        if self.optimum is not None:
-            log_p, log_q = distributions.log_of(self.optimum), to_numpy(log_probs)
-            terms = distributions.divergence_terms(self.optimum, log_p, log_q)
-            self.kls.append(float(terms.sum(axis=-1).mean()))
-
-    def history(self) -> History:
-        return History(np.array(self.losses), np.array(self.kls) if self.kls else None)
-
-
-def _bar(steps: int, progress: bool) -> "tqdm[int]":
-    """Steps, with a bar on stderr if asked for and if they last more than two seconds."""
-    form = "{l_bar}{bar}| {n_fmt}/{total_fmt}"
-    return tqdm(range(steps), disable=not progress, delay=PROGRESS_DELAY, bar_format=form)
-
-
 def _optimum(optimum: ArrayLike, shape: tuple[int, int]) -> Floats:
     p = np.atleast_2d(_checks.policy("optimum", optimum))
     if p.shape != shape:
@@ -97,100 +67,10 @@ def _optimum(optimum: ArrayLike, shape: tuple[int, int]) -> Floats:
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
 
-def _newton_run(
-    policy: TabularPolicy, objective: Objective, recorder: _Recorder, progress: bool
-) -> bool | None:
-    """Damped Newton steps on a table until one moves no reward by 1e-10; whether that happened.
-
-    None if it had to give up because the loss is flat somewhere.
-    """
-    steps = _newton.NewtonSteps(
-        objective.graph, objective.chosen, objective.rejected, objective.weight
-    )
-    runaway = torch.tensor(objective.runs_away()).to(policy.theta.device)[:, None]
-    for k in _bar(_newton.MOST_STEPS, progress):
-        log_probs = policy.log_probs().detach()
-        recorder.add(objective.mean_loss(log_probs), log_probs)
-        slope, curvature = _newton.derivatives(objective.pair_loss, *objective.pairs(log_probs))
-        direction = steps.direction(slope, curvature)
-        if direction is None:
-            return None
-        if k >= _newton.RUNAWAY_STEPS:
-            direction = torch.where(runaway, 0.0, direction)
-        move = direction * _newton.damping(direction, objective.beta)
-        with torch.no_grad():
-            policy.theta.add_(_in_theta(move, log_probs, objective.lengths))
-        if objective.beta * direction.abs().max() < _smallest_step(objective, log_probs):
-            return not bool(runaway.any())
-    return False
-
-
-def _smallest_step(objective: Objective, log_probs: Tensor) -> float:
-    """1e-10 reward units, or what the rounding of the log-probs allows if that is more."""
-    largest = torch.cat(objective.pairs(log_probs)).abs().max().item()
-    rounding = 8 * torch.finfo(log_probs.dtype).eps * objective.beta * largest
-    return max(_newton.SMALL_STEP, rounding)
-
-
-def _in_theta(move: Tensor, log_probs: Tensor, lengths: Tensor | None) -> Tensor:
-    """The change of theta that changes the scores by `move`, up to a constant for each prompt.
-
-    With scores log pi / length that constant c matters: ``sum_y pi(y) exp(length (move + c)) = 1``.
-    """
-    if lengths is None:
-        return move
-    c = torch.zeros_like(move[:, :1])
-    for _ in range(60):
-        grown = log_probs + lengths * (move + c)
-        total = grown.logsumexp(dim=-1, keepdim=True)
-        # Newton for c; the slope of `total` is the mean length, never under the shortest.
-        c = c - total / ((grown - total).exp() * lengths).sum(dim=-1, keepdim=True)
-    return lengths * (move + c)
-
-
-def _annealed_run(
-    policy: nn.Module,
-    objective: Objective,
-    recorder: _Recorder,
-    steps: int,
-    learning_rate: float,
-    progress: bool,
-) -> None:
-    """Full-batch AdamW, its rate rising for a tenth of the steps and falling to zero after."""
-    parameters = [p for p in policy.parameters() if p.requires_grad]
-    # No weight decay: it would move the optimum. The usual eps of 1e-8 would not be small beside
-    # gradients of the order of beta^2; the rate ends near zero, so that the last steps settle.
-    optimiser = torch.optim.AdamW(
-        parameters,
-        lr=learning_rate,
-        betas=(0.9, 0.99),
-        eps=1e-16,
-        weight_decay=0.0,
-        fused=True,
-    )
-    schedule = OneCycleLR(
-        optimiser,
-        max_lr=learning_rate,
-        total_steps=steps,
-        pct_start=0.1,
-        cycle_momentum=False,
-        final_div_factor=1e6,
-    )
-    for _ in _bar(steps, progress):
-        log_probs = log_probs_of("policy", policy)
-        loss = objective.mean_loss(log_probs)
-        recorder.add(loss, log_probs)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        schedule.step()
-    optimiser.zero_grad()
-
-
 def _finish(
     policy: nn.Module,
     objective: Objective,
-    recorder: _Recorder,
+    recorder: Recorder,
     started: float,
     converged: bool | None,
 ) -> TrainingRun:
@@ -205,7 +85,9 @@ def _finish(
         converged = norm <= SMALL_GRADIENT * objective.beta and not objective.runs_away().any()
     return TrainingRun(
         log_probs=to_numpy(log_probs),
-        history=recorder.history(),
+        history=History(
+            np.array(recorder.losses), np.array(recorder.kls) if recorder.kls else None
+        ),
         seconds=time.perf_counter() - started,
         device=str(log_probs.device),
         converged=bool(converged),
@@ -279,8 +161,8 @@ def train_dpo(
     ([[0.25, 0.75]], True)
     """
     started = time.perf_counter()
-    most = _checks.positive_int("steps", STEPS if steps is None else steps)
-    rate = LEARNING_RATE if learning_rate is None else learning_rate
+    most = _checks.positive_int("steps", _solvers.STEPS if steps is None else steps)
+    rate = _solvers.LEARNING_RATE if learning_rate is None else learning_rate
     rate = _checks.positive("learning_rate", rate)
     objective = _objective.prepare(
         policy,
@@ -292,12 +174,12 @@ def train_dpo(
         label_smoothing=label_smoothing,
         lengths=lengths,
     )
-    recorder = _Recorder(None if optimum is None else _optimum(optimum, objective.graph.shape))
+    recorder = Recorder(None if optimum is None else _optimum(optimum, objective.graph.shape))
     converged: bool | None = None
     if isinstance(policy, TabularPolicy) and steps is None and learning_rate is None:
-        converged = _newton_run(policy, objective, recorder, progress)
+        converged = _solvers.newton_run(policy, objective, recorder, progress)
     if converged is None:
-        _annealed_run(policy, objective, recorder, most, rate, progress)
+        _solvers.annealed_run(policy, objective, recorder, most, rate, progress)
     return _finish(policy, objective, recorder, started, converged)
 
 
@@ -367,10 +249,10 @@ def minibatch_dpo(
         label_smoothing=0.0,
         lengths=None,
     )
-    recorder = _Recorder(None if optimum is None else _optimum(optimum, objective.graph.shape))
+    recorder = Recorder(None if optimum is None else _optimum(optimum, objective.graph.shape))
     log_ref, phi = objective.ref_log_probs, [p for p in policy.parameters() if p.requires_grad]
     votes = torch.tensor(np.stack([pairs.prompt, pairs.chosen, pairs.rejected])).to(log_ref.device)
-    for _ in _bar(epochs, progress):
+    for _ in _solvers.bar(epochs, progress):
         order = torch.tensor(rng.permutation(len(pairs)))
         for start in range(0, len(pairs), size):
             x, y_w, y_l = votes[:, order[start : start + size]]
