@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tools import notebooks
@@ -13,6 +14,8 @@ notebooks.prepare()  # before anything imports numpy or torch: they read the thr
 import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 os.environ.pop("MPLBACKEND", None)  # kernels inherit the environment and draw inline
 
 

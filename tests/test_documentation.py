@@ -80,6 +80,16 @@ def test_the_readme_gives_the_two_commands_and_help_lists_every_target() -> None
     assert shown == targets() - {"help", "setup"}
 
 
+def test_who_has_no_make_is_given_the_same_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for target in ("run", "test"):
+        command = re.search(rf"^{target}: .*\n\t@\$\(VENV\) (-m [^$\n]+)", makefile, re.MULTILINE)
+        for document in (readme, workflow):
+            assert f"python {command[1].strip()}" in document
+
+
 def links(text: str) -> list[str]:
     """Targets of the relative links in markdown, code left out."""
     text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)

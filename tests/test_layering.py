@@ -11,21 +11,18 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dpo_edu"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "preferences", "statistics"]
-TRAINING = ["_devices", "_newton", "_objective"]
+TRAINING = [name for name in MODULES if name.startswith("_") and name != "_checks"]
 MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
     "datasets": {"_checks", "preferences"},
     "losses": {"_checks"},
     "sequences": {"_checks"},
     "policies": {"_checks", "distributions", "losses", "sequences"},
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
-    # parts of training, each by itself
-    "_devices": {"_checks"},
-    "_newton": {"_checks"},
-    "_objective": {*NUMPY_CHAIN, "_devices", "_newton"},
     "symbolic": set(),
     "ledger": {"symbolic"},
     "plots": {"_checks"},  # the name of an array type
 }
+MAY_IMPORT |= {part: MAY_IMPORT["training"] for part in TRAINING}
 MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", *TRAINING}
 
 

@@ -172,7 +172,6 @@ def test_expected_wins_is_the_law_of_two_draws_thrown_away_if_equal():
     assert math.isclose(found.sum(), 1.0, rel_tol=1e-14)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 5).flatmap(lambda y: st.tuples(rewards(y), policies(y))))
 def test_expected_wins_of_one_prompt_is_that_law_too(given_):
     reward, behaviour = given_
@@ -472,7 +471,7 @@ def test_expected_wins_are_the_observed_wins(wins):
     np.testing.assert_allclose(expected, wins.sum(axis=1), rtol=1e-11)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(complete_votes())
 def test_zermelos_iteration_ends_there_too(wins):
     """1929's own algorithm: each worth is its wins over the sum of its meetings' shares."""
@@ -497,7 +496,6 @@ def test_no_other_rewards_are_likelier(wins, seed):
     assert (preferences.log_likelihood(others, wins) <= best + 1e-12 * wins.sum()).all()
 
 
-@settings(deadline=None)
 @given(st.integers(2, 6).flatmap(lambda y: st.tuples(rewards(y), policies(y))))
 def test_the_population_of_votes_gives_the_rewards_back(given_):
     reward, behaviour = given_
@@ -630,7 +628,7 @@ def never_losing_groups(wins):
     return [s for s in groups if not any(wins[o, g] for g in s for o in set(everyone) - set(s))]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(2, 5).flatmap(lambda y: hnp.arrays(int, (y, y), elements=st.integers(0, 2))))
 def test_a_finite_estimate_exists_if_and_only_if_every_group_lost_to_the_rest(wins):
     wins = wins * (1 - np.eye(len(wins), dtype=int))

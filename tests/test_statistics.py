@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -57,7 +57,6 @@ def information_by_enumeration(reward, comparisons):
 # --- Fisher information --------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(voted())
 def test_information_is_the_expected_square_of_the_score(case):
     reward, comparisons = case
@@ -82,7 +81,6 @@ def test_information_is_the_curvature_of_the_log_likelihood(scale):
     np.testing.assert_allclose(found, hessian, rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(voted())
 def test_information_says_nothing_about_a_common_shift_and_is_never_negative(case):
     found = statistics.fisher_information(*case)
@@ -134,7 +132,6 @@ def test_comparisons_that_are_none_are_refused(comparisons, said):
 # --- covariance and standard errors --------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(voted(low=0.5))
 def test_covariance_is_the_pseudo_inverse_of_the_information(case):
     reward, comparisons = case
@@ -142,6 +139,16 @@ def test_covariance_is_the_pseudo_inverse_of_the_information(case):
     found = statistics.covariance(reward, comparisons)
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max())
     np.testing.assert_allclose(found.sum(axis=-1), 0.0, atol=1e-9 * np.abs(expected).max())
+
+
+def test_along_a_chain_of_comparisons_the_variances_add_up():
+    """Only its own pair tells a difference: 1/(n p q) for each link, and links are independent."""
+    reward, met = np.array([0.0, 0.7, -1.2, 0.3]), np.zeros((4, 4))
+    met[[0, 1, 2], [1, 2, 3]] = met[[1, 2, 3], [0, 1, 2]] = [10.0, 20.0, 5.0]
+    chances = [sigma(gap) for gap in np.diff(reward)]
+    links = [1 / (n * p * (1 - p)) for n, p in zip((10, 20, 5), chances, strict=True)]
+    found = statistics.standard_errors(statistics.covariance(reward, met), 0)
+    np.testing.assert_allclose(found**2, np.cumsum([0.0, *links]), rtol=1e-12)
 
 
 def test_covariances_of_many_prompts_are_their_own():
@@ -175,7 +182,6 @@ def test_the_published_standard_errors_for_the_models_are_found():
     assert named == published
 
 
-@settings(deadline=None)
 @given(hnp.arrays(float, (4, 4), elements=st.floats(-3, 3)), st.integers(0, 3))
 def test_a_standard_error_is_the_root_of_the_variance_of_a_difference(root, baseline):
     matrix = root @ root.T + np.eye(4)
@@ -324,7 +330,6 @@ def deviance_by_hand(reward, wins):
     return total
 
 
-@settings(deadline=None)
 @given(st.integers(2, 5).flatmap(lambda y: hnp.arrays(float, (y, y), elements=st.floats(0, 40))))
 def test_the_deviance_compares_observed_with_expected_counts(wins):
     wins = np.where(wins < 1e-3, 0.0, wins) * (1 - np.eye(len(wins)))

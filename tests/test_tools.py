@@ -230,16 +230,18 @@ def two_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(notebooks, "BUILD", tmp_path)
 
 
-G4 = [ledger.Evidence("G4", means, "agrees", f"by {means}") for means in "SN"]
-O4 = ledger.Evidence("O4", "N", "refuted", "|printed - truth| >= 0.1")
+AGREES = {"S": "found - expected = 0 identically", "N": "|found - expected| <= 1e-12"}
+G4 = [ledger.Evidence("G4", means, "agrees", held) for means, held in AGREES.items()]
+REFUTED = "printed misses by 0.2 >= 0.1; |repaired - truth| <= 1e-12"
+O4 = ledger.Evidence("O4", "N", "refuted", REFUTED)
 
 
 @pytest.mark.usefixtures("two_claims")
 def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
     assert run.report({Path("01.ipynb"): evidence_notebook(*G4, O4)}, whole=True) == []
     lines = capsys.readouterr().out.splitlines()
-    assert "  G4  holds       SN   by S; by N" in lines
-    assert "  O4  refuted     N    |printed - truth| >= 0.1" in lines
+    assert "  G4  holds       SN   S exactly; N to 1e-12" in lines
+    assert "  O4  refuted     N    N printed misses by 0.2 >= 0.1, repaired to 1e-12" in lines
     assert "2 claims (1 hold, 1 refuted), 3 checks in 1 notebook." in lines
     assert (tmp_path / "ledger.json").exists()
 
@@ -257,6 +259,14 @@ def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
 def test_missing_clashing_and_unknown_evidence_is_open(evidence, claim: str) -> None:
     (found,) = run.report({Path("01.ipynb"): evidence_notebook(*evidence)}, whole=True)
     assert found.startswith(f"{claim}:")
+
+
+def test_a_line_of_the_ledger_names_the_range_of_bounds_and_the_failing_case() -> None:
+    near = ledger.Evidence("L4", "N", "agrees", "|found - expected| <= 0.002")
+    broken = ledger.Evidence("L4", "N", "counterexample", "graph in two parts: misses by 0.2")
+    close = ledger.Evidence("L4", "N", "agrees", AGREES["N"])
+    assert run.held([near, close, broken]) == "N to 1e-12 ... 0.002 (fails: graph in two parts)"
+    assert run.held([]) == "no evidence"
 
 
 def test_a_missing_notebook_ends_a_run_with_a_sentence() -> None:
