@@ -30,7 +30,7 @@ run: setup
 	@$(VENV) -m tools.run $(ONE)
 
 test: setup
-	@$(VENV) -m pytest -n 2 --cov
+	@$(VENV) -m pytest -n 2 --cov=dpo_edu
 
 check: setup
 	@$(VENV) -m tools.check $(ONE)

@@ -1,4 +1,4 @@
-"""What every public function asks of its arguments, and the one sentence said when it is not given."""
+"""What every public function asks of its arguments, and the sentence said when it is not given."""
 
 import math
 import operator

@@ -15,7 +15,7 @@ from dpo_edu.policies import TabularPolicy
 # The schedule for everything but tables. With it the 256 sequences of four tokens are fitted to
 # KL < 1e-15 nats from five seeds of five (rewards of unit spread, beta = 0.5).
 STEPS = 2000
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.02
 PROGRESS_DELAY = 2.0
 
 
@@ -108,7 +108,6 @@ def annealed_run(
     optimiser = torch.optim.AdamW(
         parameters,
         lr=learning_rate,
-        betas=(0.9, 0.99),
         eps=1e-16,
         weight_decay=0.0,
         fused=True,

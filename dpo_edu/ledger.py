@@ -2,8 +2,8 @@
 
 A check cell of a notebook compares two things that were found by independent routes. The ledger
 decides, prints one stable line, stores the same in the cell's output for machines, and raises
-`ClaimFailed` when the comparison does not come out as claimed. The verdict on a claim is not declared
-but derived from its evidence:
+`ClaimFailed` when the comparison does not come out as claimed. The verdict on a claim is not
+declared but derived from its evidence:
 
 ======================================  ====================
 evidence                                verdict
@@ -38,8 +38,8 @@ class ClaimFailed(AssertionError):
     def __init__(self, claim: str, expected: str, found: str) -> None:
         self.claim = claim
         super().__init__(
-            f"claim {claim}: expected {expected}, found {found}. Likely cause: a formula above this "
-            f"cell, or in the dpo_edu function it calls, no longer says what the claim says."
+            f"claim {claim}: expected {expected}, found {found}. Likely cause: a formula above "
+            f"this cell, or in the dpo_edu function it calls, no longer says what the claim says."
         )
 
 
@@ -187,7 +187,7 @@ class Ledger:
         by: float | None = None,
         note: str = "",
     ) -> None:
-        """Without its hypothesis (`when` says which case) the statement misses, by at least `by`."""
+        """Without its hypothesis (`when` says which) the statement misses, by at least `by`."""
         miss = self._misses(claim, found, expected, by)
         self._record(claim, means, "counterexample", f"{when}: {miss}", note)
 
@@ -220,7 +220,7 @@ class Ledger:
     def summary(self) -> None:
         """List the claims this notebook has evidence for, with the means by which it was found.
 
-        A verdict is judged over all notebooks together (`shortcomings`): a full run and the tests do.
+        A verdict is judged over all notebooks together: see `shortcomings`.
         """
         touched = [c for c in self._claims.values() if any(e.claim == c.id for e in self.evidence)]
         for claim in touched:

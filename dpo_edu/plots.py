@@ -1,7 +1,7 @@
 """Figures: arrays in, axes drawn on; nothing is computed here but where a point lies on the page.
 
-Every figure of the suite uses these colours (Okabe and Ito's, told apart by colour-blind readers) and
-labels its curves directly instead of by legends.
+Every figure of the suite uses these colours (Okabe and Ito's, told apart by colour-blind readers)
+and labels its curves directly instead of by legends.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from dpo_edu._checks import Floats
 
-#: Colours by role: `truth` for pi* and theory, `model` for what was measured or trained, `ref` for the
-#: reference policy, `wrong` for a broken formula, `other` and `more` for what else there is.
+#: Colours by role: `truth` for pi* and theory, `model` for what was measured or trained, `ref` for
+#: the reference policy, `wrong` for a broken formula, `other` and `more` for what else there is.
 COLORS = {
     "truth": "#0072B2",
     "model": "#D55E00",

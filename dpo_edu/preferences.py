@@ -1,10 +1,10 @@
-"""From rewards to votes and back: Bradley-Terry probabilities, sampling, counting, maximum likelihood.
+"""From rewards to votes and back: Bradley-Terry, sampling, counting, maximum likelihood.
 
     P(i beats j) = sigma(r_i - r_j)
 
-Votes are counts: a win array ``(X, Y, Y)`` holds how often the row beat the column. Real-valued counts
-are legal everywhere (a tie may be half a win each way; a population is the array of probabilities).
-"""
+Votes are counts: a win array ``(X, Y, Y)`` holds how often the row beat the column. Real-valued
+counts are legal everywhere (a tie may be half a win each way; a population is the array of
+probabilities)."""
 
 from dataclasses import dataclass
 
@@ -312,10 +312,10 @@ def _refuse_without_estimate(wins: Floats, prompt: str) -> None:
 def fit_bradley_terry(wins: ArrayLike) -> Floats:
     """Maximum-likelihood Bradley-Terry rewards.
 
-    Solves "expected wins = observed wins", ``sum_j n_ij sigma(r_i - r_j) = sum_j wins_ij``, by Newton
-    steps shortened by ``log(1 + d)/d``, where d is the largest change a step makes to a reward
-    difference: for the logistic likelihood this damping always increases the likelihood (Sun and
-    Tran-Dinh 2019), so no line search is needed.
+    Solves "expected wins = observed wins", ``sum_j n_ij sigma(r_i - r_j) = sum_j wins_ij``, by
+    Newton steps shortened by ``log(1 + d)/d``, where d is the largest change a step makes to a
+    reward difference: for the logistic likelihood this damping always increases the likelihood (Sun
+    and Tran-Dinh 2019), so no line search is needed.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """How much votes can tell: Fisher information, the Cramer-Rao bound, goodness of fit.
 
-Rewards are identified only up to a constant, so information matrices are singular along the all-ones
-direction and covariances are those of rewards centred by their plain mean.
+Rewards are identified only up to a constant, so information matrices are singular along the
+all-ones direction and covariances are those of rewards centred by their plain mean.
 """
 
 from itertools import combinations

@@ -1,7 +1,7 @@
 """SymPy symbols, the Lagrangian, and how a sum over a symbolic number n of responses is read.
 
-The responses are numbered 1..n and n stays a symbol: nothing here is proved for n = 3 only. Policies,
-references and rewards are indexed families ``p[i], q[i], r[i]``.
+The responses are numbered 1..n and n stays a symbol: nothing here is proved for n = 3 only.
+Policies, references and rewards are indexed families ``p[i], q[i], r[i]``.
 """
 
 import sympy as sp
@@ -107,8 +107,8 @@ def _simplest(expression: sp.Expr) -> sp.Expr:
 def at_numbers(expression: sp.Expr, size: int = 3) -> sp.Expr:
     """The expression for `size` responses with fixed, unremarkable numbers in it.
 
-    A second reading of a general-n identity, by arithmetic instead of algebra, and the means to show
-    that two expressions differ. Policies are unnormalised on purpose.
+    A second reading of a general-n identity, by arithmetic instead of algebra, and the means to
+    show that two expressions differ. Policies are unnormalised on purpose.
 
     >>> at_numbers(total(r[i]), size=2) == at_numbers(r[1] + r[2], size=2)
     True

@@ -133,7 +133,7 @@ def train_dpo(
     lengths : token counts ``(Y,)``: divides the log-probs of policy and reference before the loss
         (the token mean, which has another optimum: claim T2).
     optimum : pi* ``(X, Y)``, probabilities, to follow KL(pi* || pi_theta) in the history.
-    steps, learning_rate : of AdamW, by default 2,000 and 0.01; naming either chooses it for a
+    steps, learning_rate : of AdamW, by default 2,000 and 0.02; naming either chooses it for a
         `TabularPolicy` too.
     progress : show a bar on stderr if it takes more than two seconds.
 

@@ -142,5 +142,9 @@ def test_every_document_states_the_same_version() -> None:
     assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == VERSION
 
 
+def test_the_figure_of_the_readme_is_the_one_in_the_notebook() -> None:
+    assert claims.FIGURE.read_bytes() == claims.figure(), "run `make docs`"
+
+
 def test_the_page_of_claims_is_fresh() -> None:
     assert claims.PAGE.read_text("utf-8") == claims.page(), "run `make docs`"

@@ -22,7 +22,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "ledger": {"symbolic"},
     "plots": {"_checks"},  # the name of an array type
 }
-MAY_IMPORT |= {part: MAY_IMPORT["training"] for part in TRAINING}
+MAY_IMPORT |= dict.fromkeys(TRAINING, MAY_IMPORT["training"])
 MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", *TRAINING}
 
 

@@ -73,4 +73,5 @@ def test_colours_differ_in_lightness_for_colour_blind_readers():
 def test_use_style_sets_the_look_and_leaves_the_backend_alone():
     before = plt.get_backend()
     plots.use_style()
-    assert plt.rcParams["svg.hashsalt"] == "dpo-edu" and plt.get_backend() == before
+    assert plt.rcParams["svg.hashsalt"] == "dpo-edu"
+    assert plt.get_backend() == before

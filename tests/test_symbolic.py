@@ -1,4 +1,4 @@
-"""The general-n algebra: what it proves is true for particular n, and what is false it does not prove."""
+"""The general-n algebra proves what is true for particular n, and nothing that is false."""
 
 import pytest
 import sympy as sp

@@ -1,14 +1,17 @@
-"""Write docs/claims.md: the catalogue, and the evidence that the committed notebooks hold.
+"""Write docs/claims.md, the catalogue with its evidence, and the README's figure, from notebooks.
 
 python -m tools.claims
 """
 
+import base64
 import json
 
 from dpo_edu import ledger
 from tools import notebooks
 
 PAGE = notebooks.ROOT / "docs" / "claims.md"
+FIGURE = notebooks.ROOT / "docs" / "figures" / "hero.png"
+SHOWN = ("07", "ellipse-figure")  # notebook and cell
 HEAD = """# The claims
 
 Every formula and statement of the two source notes, its verdict, and the evidence for it.
@@ -57,10 +60,21 @@ def plain(text: str) -> str:
     return text
 
 
+def figure() -> bytes:
+    """The README's figure as a PNG: the output of one cell of a committed notebook."""
+    number, slug = SHOWN
+    (path,) = notebooks.numbered(number)
+    (cell,) = (c for c in notebooks.read(path).cells if c.id == slug)
+    (png,) = (o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    return base64.b64decode(png)
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the page and the figure."""
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    print(f"docs/{PAGE.name} is up to date.")
+    FIGURE.parent.mkdir(exist_ok=True)
+    FIGURE.write_bytes(figure())
+    print(f"docs/{PAGE.name} and docs/figures/{FIGURE.name} are up to date.")
 
 
 if __name__ == "__main__":

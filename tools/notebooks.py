@@ -65,14 +65,21 @@ def write(notebook: NotebookNode, path: Path) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def normalised(notebook: NotebookNode) -> NotebookNode:
-    """Without timings, the language's version or random ids, which no rerun could repeat."""
+def with_numbered_ids(text: str) -> str:
+    """Every id of 32 hexadecimal digits replaced by a number, in the order of first appearance."""
     numbers: dict[str, str] = {}
 
     def numbered_id(match: re.Match[str]) -> str:
         return numbers.setdefault(match[0], f"{len(numbers) + 1:032x}")
 
-    text = re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", numbered_id, json.dumps(notebook))
+    return re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", numbered_id, text)
+
+
+def normalised(notebook: NotebookNode) -> NotebookNode:
+    """Without timings, the language's version or random ids, which no rerun could repeat."""
+    text = with_numbered_ids(json.dumps(notebook))
+    for _ in range(9):  # written with sorted keys the ids appear in another order; this settles it
+        text = with_numbered_ids(json.dumps(json.loads(text), sort_keys=True))
     result = nbformat.from_dict(json.loads(text))
     result.metadata.pop("execution", None)
     result.metadata.get("language_info", {}).pop("version", None)

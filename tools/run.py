@@ -6,6 +6,7 @@ python -m tools.run [--nb 07] [--in-place]
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +18,7 @@ from nbformat import NotebookNode
 from dpo_edu import ledger
 from tools import notebooks
 
+BOUND = re.compile(r"\| <= (\S+)$")  # how closely two routes agreed
 WORDS = {"holds": "hold", "definition": "by definition"}
 
 
@@ -48,8 +50,25 @@ def counted(number: int, noun: str) -> str:
 
 
 def held(evidence: list[ledger.Evidence]) -> str:
-    """What held, each wording once, in the order of the notebooks."""
-    return "; ".join(dict.fromkeys(e.held for e in evidence)) or "no evidence"
+    """What held by each means, in a few words: bounds of agreement, cases of failure."""
+    parts = []
+    for means in (m for m in ledger.MEANS if any(e.means == m for e in evidence)):
+        own = [e for e in evidence if e.means == means]
+        closely = tolerance([x for e in own for x in BOUND.findall(e.held)])
+        printed = [e.held.partition(";")[0] for e in own if e.kind == "refuted"]
+        fails = [e.held.partition(":")[0] for e in own if e.kind == "counterexample"]
+        text = f"{printed[0]}, repaired {closely}" if printed else closely
+        text += f" (fails: {' / '.join(dict.fromkeys(fails))})" if fails else ""
+        parts.append(f"{means} {text}")
+    return "; ".join(parts) or "no evidence"
+
+
+def tolerance(bounds: list[str]) -> str:
+    """``exactly``, ``to 1e-12``, or the range of bounds from the tightest to the loosest."""
+    if not bounds:
+        return "exactly"
+    low, high = min(bounds, key=float), max(bounds, key=float)
+    return f"to {low}" if float(low) == float(high) else f"to {low} ... {high}"
 
 
 def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
@@ -59,7 +78,7 @@ def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
     headlines = [h for nb in done.values() for h in ledger.headlines_in(nb)]
     own = {id: [e for e in evidence if e.claim == id] for id in claims}
     shown = [claim for claim in claims.values() if whole or own[claim.id]]
-    print("\nThe ledger: claim, verdict, means, what held")
+    print("\nThe ledger: claim, verdict, means, what held and how closely")
     for claim in shown:
         means = "".join(m for m in ledger.MEANS if m in {e.means for e in own[claim.id]})
         print(f"  {claim.id:<4}{claim.verdict:<12}{means:<4} {held(own[claim.id])}")
