@@ -44,13 +44,15 @@ class PreferencePairs:
     def __post_init__(self) -> None:
         for name in ("prompt", "chosen", "rejected"):
             value = np.asarray(getattr(self, name))
+            if value.size == 0:
+                raise _checks.error(name, "at least one vote", "none")
             if value.ndim != 1 or value.dtype.kind not in "iu" or (value < 0).any():
                 raise _checks.error(name, "whole numbers >= 0, shape (N,)", f"{value!r:.60}")
             object.__setattr__(self, name, value.astype(np.int64))
         lengths = (len(self.prompt), len(self.chosen), len(self.rejected))
-        if len(set(lengths)) > 1 or lengths[0] == 0:
+        if len(set(lengths)) > 1:
             got = f"lengths {lengths}"
-            raise _checks.error("prompt, chosen, rejected", "one common length N >= 1", got)
+            raise _checks.error("prompt, chosen, rejected", "one common length N", got)
         if (self.chosen == self.rejected).any():
             at = int(np.argmax(self.chosen == self.rejected))
             raise _checks.error("rejected", "a response other than chosen", f"both equal at {at}")

@@ -92,11 +92,11 @@ def test_pairs_hold_whole_numbers_of_any_kind_as_int64(dtype):
         (([0], [True], [0]), "chosen: expected whole numbers >= 0, shape (N,), got array([ True])"),
         (
             ([0, 0], [1], [0]),
-            "prompt, chosen, rejected: expected one common length N >= 1, got lengths (2, 1, 1)",
+            "prompt, chosen, rejected: expected one common length N, got lengths (2, 1, 1)",
         ),
         (
             (np.zeros(0, int),) * 3,
-            "prompt, chosen, rejected: expected one common length N >= 1, got lengths (0, 0, 0)",
+            "prompt: expected at least one vote, got none",
         ),
         (
             ([0, 0], [1, 2], [0, 2]),
