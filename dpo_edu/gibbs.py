@@ -37,7 +37,7 @@ def _log_sum(log_weight: Floats) -> Floats:
 
 
 def _log_partition_near_one(reward: Floats, ref: Floats, beta: float) -> Floats:
-    """log Z for rewards small against beta, where it is small too and must keep its digits.
+    """log Z where it is near 0, so that `best/beta` and the rest would cancel and lose its digits.
 
     ``Z - 1 = (sum ref - 1) + sum ref (exp(r/beta) - 1)``. The first bracket is summed exactly:
     `high` holds multiples of 2^-52, whose sum needs no rounding.
@@ -74,11 +74,10 @@ def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     r, ref_, b = _inputs(reward, ref, beta)
     log_weight, best = _log_weights(r, ref_, b)
     log_z = best / b + _log_sum(log_weight)[..., 0]
-    inside = np.where(ref_ > 0, r, 0.0)
-    small = np.abs(inside).max(axis=-1, keepdims=True) < b / 2
-    if small.any():
-        near = _log_partition_near_one(np.where(small, inside, 0.0), ref_, b)
-        log_z = np.where(small[..., 0], near, log_z)
+    near_one = (np.abs(log_z) < 0.5) & (best < 700 * b)  # expm1 overflows at 709
+    if near_one.any():
+        inside = np.where(near_one[..., None] & (ref_ > 0), r, 0.0)
+        log_z = np.where(near_one, _log_partition_near_one(inside, ref_, b), log_z)
     return np.asarray(log_z, dtype=np.float64)
 
 
