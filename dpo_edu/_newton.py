@@ -23,6 +23,8 @@ PairLoss = Callable[[Tensor, Tensor], Tensor]
 # Much further on its curvature would drown in the rounding of the others.
 RUNAWAY_STEPS = 30
 MOST_STEPS = 1000
+# On separable votes each step adds log 2 reward units or so: this many go far, but not to the end.
+MOST_FEATURE_STEPS = 60
 SMALL_STEP = 1e-10
 
 

@@ -18,7 +18,7 @@ from dpo_edu import _checks, _devices, _objective, _solvers, losses
 from dpo_edu._checks import Floats
 from dpo_edu._objective import Loss, Objective, log_probs_of, to_numpy
 from dpo_edu._solvers import Recorder
-from dpo_edu.policies import TabularPolicy
+from dpo_edu.policies import LogLinearPolicy, TabularPolicy
 from dpo_edu.preferences import PreferencePairs
 
 # Largest gradient, in units of beta, that is called a minimum.
@@ -112,8 +112,9 @@ def train_dpo(
     """Minimise the mean DPO loss per unit of vote weight, in place.
 
     ``sum_x,i,j w[x, i, j] l(s_xij) / sum w`` with w the counts, or the population's
-    ``mu(i, j) P(i beats j)``. With its defaults it converges: a `TabularPolicy` by damped Newton
-    steps, any other policy by full-batch AdamW under a one-cycle rate.
+    ``mu(i, j) P(i beats j)``. With its defaults it converges: a `TabularPolicy` or
+    `LogLinearPolicy`, whose loss is convex, by damped Newton steps, any other policy by full-batch
+    AdamW under a one-cycle rate.
 
     Parameters
     ----------
@@ -133,8 +134,8 @@ def train_dpo(
     lengths : token counts ``(Y,)``: divides the log-probs of policy and reference before the loss
         (the token mean, which has another optimum: claim T2).
     optimum : pi* ``(X, Y)``, probabilities, to follow KL(pi* || pi_theta) in the history.
-    steps, learning_rate : of AdamW, by default 2,000 and 0.02; naming either chooses it for a
-        `TabularPolicy` too.
+    steps, learning_rate : of AdamW, by default 2,000 and 0.01; naming either chooses it for
+        every policy.
     progress : show a bar on stderr if it takes more than two seconds.
 
     Returns
@@ -176,8 +177,11 @@ def train_dpo(
     )
     recorder = Recorder(None if optimum is None else _optimum(optimum, objective.graph.shape))
     converged: bool | None = None
-    if isinstance(policy, TabularPolicy) and steps is None and learning_rate is None:
+    by_newton = steps is None and learning_rate is None
+    if by_newton and isinstance(policy, TabularPolicy):
         converged = _solvers.newton_run(policy, objective, recorder, progress)
+    elif by_newton and isinstance(policy, LogLinearPolicy) and lengths is None:
+        converged = _solvers.newton_in_features(policy, objective, recorder, progress)
     if converged is None:
         _solvers.annealed_run(policy, objective, recorder, most, rate, progress)
     return _finish(policy, objective, recorder, started, converged)

@@ -196,12 +196,56 @@ def test_gradient_steps_do_not_depend_on_the_unit_of_reward():
             population(unit * REWARD),
             beta=unit,
             device="cpu",
-            steps=600,
+            steps=1500,
         )
         for unit in (1.0, 1e-4)
     ]
     for run in runs:
         assert np.abs(np.exp(run.log_probs) - gibbs(REWARD, UNIFORM, 1.0)).max() < 1e-6
+
+
+@pytest.mark.parametrize("beta", [1e-2, 0.2, 5.0])
+def test_shared_features_that_can_hold_the_optimum_find_it_at_every_beta(beta):
+    rng = np.random.default_rng(0)
+    ref, features = np.array([0.4, 0.3, 0.2, 0.1]), rng.normal(size=(4, 4))
+    policy = LogLinearPolicy(features, ref)
+    run = train_dpo(policy, ref, population(REWARD), beta=beta, device="cpu")
+    assert run.converged
+    implicit = beta * (run.log_probs[0] - np.log(ref))
+    assert np.abs(np.diff(implicit) - np.diff(REWARD)).max() < 1e-9
+
+
+def test_few_shared_features_end_where_the_slope_in_each_is_zero():
+    features = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [2.0, 1.0, 0.0], [0.5, -1.0, 0.0]])
+    policy, votes = LogLinearPolicy(features, UNIFORM), population(REWARD)
+    run = train_dpo(policy, UNIFORM, votes, beta=0.5, device="cpu")
+    assert run.converged
+    assert policy.theta[2] == 0  # no vote says anything about an empty feature
+
+    def mean_loss(theta):
+        s = 0.5 * (features @ theta)
+        return (votes * np.logaddexp(0, s[None, :] - s[:, None])).sum()
+
+    theta = policy.theta.detach().numpy()
+    moves = 1e-5 * np.eye(3)
+    slopes = [(mean_loss(theta + m) - mean_loss(theta - m)) / 2e-5 for m in moves]
+    assert np.abs(slopes).max() < 1e-9
+
+
+def test_separable_votes_on_features_do_not_converge_and_stay_finite():
+    policy = LogLinearPolicy([[0.0], [1.0], [2.0]], np.full(3, 1 / 3))
+    votes = np.array([[0.0, 0, 0], [3, 0, 0], [1, 0, 0]])
+    run = train_dpo(policy, np.full(3, 1 / 3), votes, beta=0.5, device="cpu")
+    assert not run.converged
+    assert np.isfinite(run.log_probs).all()
+    assert len(run.history.loss) == 61
+
+
+def test_features_under_a_hinge_are_trained_by_gradients():
+    policy = LogLinearPolicy([[0.0], [1.0]], [0.5, 0.5])
+    run = train_dpo(policy, [0.5, 0.5], [[0, 1], [3, 0]], beta=1.0, loss=hinge, device="cpu")
+    assert len(run.history.loss) > 1000
+    assert 0.9 < run.log_probs[0, 1] - run.log_probs[0, 0] < 1.1  # the hinge lets go at s = 1
 
 
 # --- sampled votes -------------------------------------------------------------------------------
@@ -298,9 +342,9 @@ def test_a_loss_of_constant_slope_has_no_minimum_and_is_not_called_converged():
 
 def test_a_table_asked_for_steps_or_a_rate_is_trained_by_gradients_too():
     newton = train_table(UNIFORM, population(REWARD))
-    adam = train_table(UNIFORM, population(REWARD), steps=600)
+    adam = train_table(UNIFORM, population(REWARD), steps=1500)
     rate = train_table(UNIFORM, population(REWARD), learning_rate=0.05)
-    assert len(newton.history.loss) < 20 < len(adam.history.loss) == 601
+    assert len(newton.history.loss) < 20 < len(adam.history.loss) == 1501
     assert adam.converged
     assert np.abs(adam.log_probs - newton.log_probs).max() < 1e-6
     assert np.abs(rate.log_probs - newton.log_probs).max() < 1e-6
