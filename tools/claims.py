@@ -49,7 +49,8 @@ def entry(claim: ledger.Claim, evidence: list[tuple[str, ledger.Evidence]]) -> s
     for stem, found in evidence:
         where = "" if stem == claim.notebook else f" (in [{stem[:2]}](../notebooks/{stem}.ipynb))"
         about = f"; {found.note}" if found.note else ""
-        lines.append(f"- {found.means}: {plain(found.held)}{plain(about)}{where}")
+        fails = "fails, " if found.kind == "counterexample" else ""
+        lines.append(f"- {found.means}: {fails}{plain(found.held)}{plain(about)}{where}")
     return "\n".join(lines) + "\n"
 
 
