@@ -106,6 +106,19 @@ def changed(statement: ast.stmt) -> set[str]:
     return found - {""}
 
 
+class Lazily(ast.NodeTransformer):
+    """Comprehensions as generators: from Python 3.12 on only those keep their variables apart."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        pair = ast.Tuple([node.key, node.value], ast.Load())
+        return self.generic_visit(ast.GeneratorExp(pair, node.generators))
+
+
 @cache
 def names(source: str) -> Names:
     """Read a cell statement by statement; loops and branches change names but surely bind none."""
@@ -114,7 +127,7 @@ def names(source: str) -> Names:
     uses: set[str] = set()
     later: set[str] = set()
     plain = (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    for statement in ast.parse(source).body:
+    for statement in Lazily().visit(ast.parse(source)).body:
         table = symtable.symtable(ast.unparse(statement), "cell", "exec")
         symbols = table.get_symbols()
         bound = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
