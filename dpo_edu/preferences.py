@@ -4,8 +4,12 @@
 
 Votes are counts: a win array ``(X, Y, Y)`` holds how often the row beat the column. Real-valued
 counts are legal everywhere (a tie may be half a win each way; a population is the array of
-probabilities)."""
+probabilities).
 
+A vote on K responses is a ranking, best first. Plackett and Luce choose the best by the softmax of
+the rewards, then the best of the rest, and so on; pairs are the case K = 2."""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -297,18 +301,18 @@ def components(wins: ArrayLike, *, strong: bool = False) -> list[list[int]]:
     return sorted(groups)
 
 
-def _refuse_without_estimate(wins: Floats, prompt: str) -> None:
+def _refuse_without_estimate(wins: Floats, name: str) -> None:
     """Say why one prompt's votes have no finite maximum-likelihood rewards, if they have none."""
     parts = components(wins)
     if len(parts) > 1:
         got = " and ".join(f"{part}" for part in parts[:6]) + (" ..." if len(parts) > 6 else "")
-        raise _checks.error(f"wins{prompt}", "a connected comparison graph", f"components {got}")
+        raise _checks.error(name, "a connected comparison graph", f"components {got}")
     groups = components(wins, strong=True)
     if len(groups) > 1:
         unbeaten = next(g for g in groups if not np.delete(wins, g, axis=0)[:, g].any())
         expected = "votes in which every group of responses loses at least once to the rest"
         got = f"responses {unbeaten} that never lost to the others: no finite estimate exists"
-        raise _checks.error(f"wins{prompt}", expected, got)
+        raise _checks.error(name, expected, got)
 
 
 def fit_bradley_terry(wins: ArrayLike) -> Floats:
@@ -345,34 +349,45 @@ def fit_bradley_terry(wins: ArrayLike) -> Floats:
     # Where every response beat every other the win graph is surely strongly connected.
     complete = (flat + np.eye(w.shape[-1]) > 0).all(axis=(-2, -1))
     for x in np.flatnonzero(~complete):
-        _refuse_without_estimate(flat[x], f" at index {x}" if len(flat) > 1 else "")
+        _refuse_without_estimate(flat[x], f"wins at index {x}" if len(flat) > 1 else "wins")
     if flat.shape[-1] == 1 or len(flat) == 0:
         return np.zeros(w.shape[:-1])
     largest = flat.max(axis=(-2, -1), keepdims=True)
-    return _newton(flat / largest).reshape(w.shape[:-1])
+    found = _newton(_votes(flat / largest), flat.shape[:-1], "fit_bradley_terry")
+    return found.reshape(w.shape[:-1])
 
 
-UNRESOLVED = "fit_bradley_terry: the counts differ too much for float64 to resolve"
+# At rewards (B, Y), pair by pair (B, Y, Y): wins times the chance of a loss, and the variance.
+PairByPair = Callable[[Floats], tuple[Floats, Floats]]
 
 
-def _newton(wins: Floats) -> Floats:
-    """Damped Newton on each of ``(B, Y, Y)`` win arrays whose largest count is 1."""
+def _votes(wins: Floats) -> PairByPair:
     count = wins + wins.swapaxes(-1, -2)
-    eye, gauge = np.eye(wins.shape[-1]), 1.0 / wins.shape[-1]
-    reward, last = np.zeros(wins.shape[:-1]), np.inf
-    for _ in range(2000):  # about 1.5 for each nat of the largest reward difference
+
+    def pair_by_pair(reward: Floats) -> tuple[Floats, Floats]:
         p = preference_matrix(reward)
         # Observed minus expected wins, pair by pair: the difference of the sums would lose digits.
         surprise = wins * p.swapaxes(-1, -2)
+        return surprise, count * p * p.swapaxes(-1, -2)
+
+    return pair_by_pair
+
+
+def _newton(pair_by_pair: PairByPair, shape: tuple[int, ...], name: str) -> Floats:
+    """Damped Newton on rewards of shape ``(B, Y)`` from zero."""
+    unresolved = f"{name}: the counts differ too much for float64 to resolve"
+    eye, gauge = np.eye(shape[-1]), 1.0 / shape[-1]
+    reward, last = np.zeros(shape), np.inf
+    for _ in range(2000):  # about 1.5 for each nat of the largest reward difference
+        surprise, weight = pair_by_pair(reward)
         slope = (surprise - surprise.swapaxes(-1, -2)).sum(axis=-1)
-        weight = count * p * p.swapaxes(-1, -2)
         information = eye * weight.sum(axis=-1)[..., None] - weight
         # The all-ones direction moves no difference; any curvature there makes the system regular.
         curvature = information + gauge * np.trace(information, axis1=-2, axis2=-1)[..., None, None]
         try:
             step = np.linalg.solve(curvature, slope[..., None])[..., 0]
         except np.linalg.LinAlgError:
-            raise ArithmeticError(UNRESOLVED) from None
+            raise ArithmeticError(unresolved) from None
         change = np.ptp(step, axis=-1, keepdims=True)
         reward += step * np.where(change > 0, np.log1p(change) / np.where(change > 0, change, 1), 1)
         reward -= reward.mean(axis=-1, keepdims=True)
@@ -381,5 +396,171 @@ def _newton(wins: Floats) -> Floats:
             break
         last = change.max()
     if not change.max() < 1e-6:
-        raise ArithmeticError(UNRESOLVED)
+        raise ArithmeticError(unresolved)
     return reward
+
+
+def _rankings(name: str, value: ArrayLike, responses: int) -> Ints:
+    """Rankings ``(..., K)``, best first: K >= 2 different responses below `responses`."""
+    expected = "whole numbers >= 0, shape (..., K) with K >= 2"
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        raise _checks.error(name, expected, "rows of different lengths") from None
+    if found.size == 0:
+        raise _checks.error(name, "at least one ranking", "none")
+    if found.ndim == 0 or found.shape[-1] < 2 or found.dtype.kind not in "iu" or (found < 0).any():
+        raise _checks.error(name, expected, f"{found!r:.60}")
+    if found.max() >= responses:
+        raise _checks.error(name, f"responses < {responses}", f"response {found.max()}")
+    ordered = np.sort(found, axis=-1)
+    if (twice := ordered[..., 1:] == ordered[..., :-1]).any():
+        got = f"response {ordered[..., 1:][twice][0]} twice"
+        raise _checks.error(name, "different responses in a ranking", got)
+    return found.astype(np.int64)
+
+
+def _log_rest(score: Floats) -> Floats:
+    """``log sum_{j >= k} exp(score_j)`` at each place k: all that is left to choose from."""
+    return np.asarray(np.logaddexp.accumulate(score[..., ::-1], axis=-1)[..., ::-1])
+
+
+def ranking_log_probability(reward: ArrayLike, rankings: ArrayLike) -> Floats:
+    """Plackett-Luce: log-probability that K responses are ranked just so.
+
+    ``log P(tau) = sum_k [r_tau(k) - log sum_{j >= k} exp(r_tau(j))]``, where tau(1) is the best.
+    Each term is a Bradley-Terry vote of tau(k) against all that follow it together.
+
+    Parameters
+    ----------
+    reward : array ``(..., Y)``, reward units; for rankings at N prompts, ``reward[prompt]``.
+    rankings : ints ``(..., K)``, different responses, best first, 2 <= K <= Y.
+
+    Returns
+    -------
+    array ``(...)``, nats.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Luce 1959, Plackett 1975; Rafailov et al. 2023, appendix A.3; claims P5 and P6.
+
+    >>> np.exp(ranking_log_probability([0.0, 0.0, np.log(2.0)], [[2, 0, 1], [0, 1, 2]])).round(12)
+    array([0.25      , 0.08333333])
+    """
+    r = _checks.reward(reward)
+    places = _rankings("rankings", rankings, r.shape[-1])
+    try:
+        shape = np.broadcast_shapes(r.shape[:-1], places.shape[:-1])
+    except ValueError:
+        got = f"reward {r.shape} and rankings {places.shape}"
+        raise _checks.error("reward and rankings", "shapes that fit", got) from None
+    r = np.broadcast_to(r, (*shape, r.shape[-1]))
+    score = np.take_along_axis(r, np.broadcast_to(places, (*shape, places.shape[-1])), axis=-1)
+    return np.asarray(log_expit(score[..., :-1] - _log_rest(score)[..., 1:]).sum(axis=-1))
+
+
+def sample_rankings(
+    reward: ArrayLike, *, size: int, rng: np.random.Generator, among: ArrayLike | None = None
+) -> Ints:
+    """Draw Plackett-Luce rankings: responses in the order of reward plus Gumbel noise.
+
+    Parameters
+    ----------
+    reward : array ``(Y,)``, reward units.
+    size : number of rankings N >= 1.
+    rng : a ``numpy.random.Generator``.
+    among : ints ``(K,)``, the responses that are ranked; all if None.
+
+    Returns
+    -------
+    ints ``(N, K)``, best first.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form.
+
+    Source: Yellott 1977 (the noise); claim P5.
+
+    >>> sample_rankings([1000.0, 0.0, 9e9], size=1, rng=np.random.default_rng(0)).tolist()
+    [[2, 0, 1]]
+    """
+    r = _checks.reward(reward)
+    if r.ndim != 1:
+        raise _checks.error("reward", "shape (Y,)", f"shape {r.shape}")
+    shown = _rankings("among", np.arange(len(r)) if among is None else among, len(r))
+    if shown.ndim != 1:
+        raise _checks.error("among", "shape (K,)", f"shape {shown.shape}")
+    n = _checks.positive_int("size", size)
+    if not isinstance(rng, np.random.Generator):
+        raise _checks.error("rng", "a numpy.random.Generator", type(rng).__name__)
+    impressions = r[shown] + rng.gumbel(size=(n, len(shown)))
+    return np.asarray(shown[np.argsort(-impressions, axis=-1)], dtype=np.int64)
+
+
+def fit_plackett_luce(
+    rankings: ArrayLike, responses: int, *, counts: ArrayLike | None = None
+) -> Floats:
+    """Maximum-likelihood rewards for rankings of one prompt's responses.
+
+    The damped Newton steps of `fit_bradley_terry`; its bound on the third derivative holds for a
+    choice among many too. With K = 2 the rewards are the same.
+
+    Parameters
+    ----------
+    rankings : ints ``(N, K)``, different responses, best first; all may rank other responses.
+    responses : the number Y of responses.
+    counts : how often each ranking was given, ``(N,)``, >= 0; once if None. A population is the
+        array of probabilities.
+
+    Returns
+    -------
+    array ``(Y,)``, reward units, summing to 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that form, or no finite estimate exists: some group of responses
+        was never ranked with, or never below, the rest.
+    ArithmeticError
+        If the counts span so many orders of magnitude that float64 cannot resolve the estimate.
+
+    Source: Hunter 2004 (existence: Assumption 1); claim P6.
+
+    >>> fit_plackett_luce([[0, 1, 2], [2, 0, 1], [1, 2, 0]], 3).round(12).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    y = _checks.positive_int("responses", responses)
+    places = _rankings("rankings", rankings, y)
+    if places.ndim != 2:
+        raise _checks.error("rankings", "shape (N, K)", f"shape {places.shape}")
+    times = np.ones(len(places)) if counts is None else _checks.finite("counts", counts)
+    if times.shape != (len(places),) or (times < 0).any() or not times.any():
+        got = f"shape {times.shape}, smallest {times.min()}, largest {times.max()}"
+        raise _checks.error("counts", f"shape ({len(places)},), none < 0, one > 0", got)
+    kinds, which = np.unique(places[times > 0], axis=0, return_inverse=True)
+    weights = np.bincount(which.ravel(), times[times > 0] / times.max())
+    later = np.triu(np.ones((kinds.shape[1],) * 2, dtype=bool), 1)
+    above, below = np.nonzero(later)
+    wins = np.zeros((y, y))
+    wins[kinds[:, above], kinds[:, below]] = 1.0
+    _refuse_without_estimate(wins, "rankings")
+
+    def by_responses(by_places: Floats) -> Floats:
+        """Add up, weighted, what was found by places in the rankings, ``(N, K, K)``."""
+        found = np.zeros((y, y))
+        weighted = weights[:, None, None] * by_places
+        np.add.at(found, (kinds[:, :, None], kinds[:, None, :]), weighted)
+        return found
+
+    def pair_by_pair(reward: Floats) -> tuple[Floats, Floats]:
+        score = reward[0, kinds]
+        logs = score[:, None, :] - _log_rest(score)[:, :, None]
+        chance = np.exp(np.where(later.T, -np.inf, logs))  # (N, K, K): at place k, of what follows
+        variance = np.einsum("nki,nkj->nij", chance, chance) * (later | later.T)
+        return by_responses(chance * later)[None], by_responses(variance)[None]
+
+    return np.asarray(_newton(pair_by_pair, (1, y), "fit_plackett_luce")[0])
