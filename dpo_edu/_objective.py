@@ -82,7 +82,7 @@ def log_probs_of(name: str, policy: nn.Module) -> Tensor:
     return result
 
 
-def _reference(ref: ArrayLike | nn.Module, shape: tuple[int, int]) -> Floats:
+def reference(ref: ArrayLike | nn.Module, shape: tuple[int, int]) -> Floats:
     """log pi_ref ``(X, Y)``, computed once."""
     if isinstance(ref, nn.Module):
         with torch.no_grad():
@@ -152,7 +152,7 @@ def prepare(
     with torch.no_grad():
         start = to_numpy(log_probs_of("policy", policy))
     shape = (start.shape[0], start.shape[1])
-    log_ref = _reference(ref, shape)
+    log_ref = reference(ref, shape)
     chosen, rejected, weight = _count(preferences, shape)
     for name, log_probs in (("ref", log_ref), ("policy", start)):
         _refuse_without_mass(name, log_probs, np.concatenate([chosen, rejected]))

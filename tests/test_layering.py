@@ -17,13 +17,14 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "losses": {"_checks"},
     "sequences": {"_checks"},
     "policies": {"_checks", "distributions", "losses", "sequences"},
+    "divergences": {"_checks", "distributions"},
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
     "symbolic": set(),
     "ledger": {"symbolic"},
     "plots": {"_checks"},  # the name of an array type
 }
-MAY_IMPORT |= dict.fromkeys(TRAINING, MAY_IMPORT["training"])
-MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", *TRAINING}
+MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
+MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", "rlhf", *TRAINING}
 
 
 def imported(source: str) -> set[str]:

@@ -1,0 +1,46 @@
+"""The benchmarks run, and what they count agrees with what docs/benchmarks.md says."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def benchmark(name: str) -> ModuleType:
+    """A script of the folder benchmarks, loaded without being run."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def counts(line: str) -> list[int]:
+    """The numbers of a line but for the last, which are seconds."""
+    return [int(n) for n in re.findall(r"(?<![\d^⁻])\d+(?![\d⁻])", line.replace(",", ""))][:4]
+
+
+def test_the_roads_cost_what_the_page_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roads = benchmark("roads")
+    monkeypatch.setattr(roads, "REPEATS", 1)
+    roads.main()
+    printed = [counts(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    rows = [counts(row) for row in page.splitlines() if re.match(r"\| .* \d+ \|", row)]
+    assert len(printed) == len(rows) == 5
+    for found, row in zip(printed, rows, strict=True):
+        assert found == pytest.approx(row, rel=0.05)  # another processor may need a step more
+
+
+def test_a_policy_trained_for_the_comparison_of_devices_arrives() -> None:
+    devices = benchmark("devices")
+    run = devices.trained("table", 16, "cpu")
+    assert run.converged
+    assert run.history.kl[-1] < 1e-12
