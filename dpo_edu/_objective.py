@@ -60,7 +60,8 @@ class Objective:
         """Prompts ``(X,)`` where the loss falls for ever: separable votes under such a loss."""
         margin = torch.full((1,), 30 / self.beta).to(self.weight).requires_grad_()
         zero = torch.zeros_like(margin)
-        value = self.loss(margin, zero, zero, zero).sum()
+        # The loser sinks: a log-probability above 0 is none, and a loss may refuse it.
+        value = self.loss(zero, -margin, zero, zero).sum()
         (slope,) = torch.autograd.grad(value, margin, materialize_grads=True)
         return np.logical_and(self.graph.separable(), slope.item() < 0)
 

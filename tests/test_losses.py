@@ -1,5 +1,6 @@
-"""The DPO loss against 50-digit arithmetic, finite differences and what the claims say of it."""
+"""DPO and its relatives against many-digit arithmetic, finite differences and one another."""
 
+import inspect
 import math
 
 import mpmath
@@ -132,3 +133,233 @@ def test_label_smoothing_must_lie_below_a_half(e):
     zero = torch.zeros(1)
     with pytest.raises(ValueError, match=r"label_smoothing: expected a number in \[0, 0.5\), got"):
         losses.dpo_loss(zero, zero, zero, zero, beta=1.0, label_smoothing=e)
+
+
+# The relatives: each formula once more, in arithmetic of 600 digits, which resolves exp(-1000).
+BETA = 0.5
+FLIPS = 0.125
+
+
+def sigma(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+def nll(x):
+    return mpmath.log(1 + mpmath.exp(-x))
+
+
+def log_odds(x):
+    return x - mpmath.log(1 - mpmath.exp(x))
+
+
+def kl_to_bernoulli(p, q):
+    return p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q))
+
+
+# Of the rewards s_w and s_l, the log-ratios times beta; SimPO and ORPO of the log-probabilities.
+FORMULAS = {
+    "dpo": lambda w, v: nll(w - v),
+    "robust": lambda w, v: ((1 - FLIPS) * nll(w - v) - FLIPS * nll(v - w)) / (1 - 2 * FLIPS),
+    "ipo": lambda w, v: ((w - v) / BETA - 1 / (2 * BETA)) ** 2,
+    "hinge": lambda w, v: max(0, 1 - (w - v)),
+    "exo": lambda w, v: kl_to_bernoulli(sigma(w - v), 1 - FLIPS),
+    "nca": lambda w, v: nll(w) + nll(-w) / 2 + nll(-v) / 2,
+    "bco": lambda w, v: nll(w - 0.25) + nll(0.25 - v),
+    "sppo": lambda w, v: (w / BETA - 1 / (2 * BETA)) ** 2 + (v / BETA + 1 / (2 * BETA)) ** 2,
+    "apo_zero": lambda w, v: 1 - sigma(w) + sigma(v),
+    "apo_down": lambda w, v: sigma(w) + 1 - sigma(w - v),
+    "kto": lambda w, v: 3 * (1 - sigma(w - 0.75 * BETA)) + 2 * (1 - sigma(0.75 * BETA - v)),
+    "simpo": lambda w, v: nll(BETA * (w - v) - 0.5),
+    "orpo": lambda w, v: -w + BETA * nll(log_odds(w) - log_odds(v)),
+}
+KEYWORDS = {
+    "robust": {"label_smoothing": FLIPS},
+    "exo": {"label_smoothing": FLIPS},
+    "bco": {"reward_shift": 0.25},
+    "kto": {"kl": 0.75, "desirable_weight": 3.0, "undesirable_weight": 2.0},
+}
+OF_THE_DIFFERENCE = ("dpo", "robust", "ipo", "hinge", "exo")
+REFERENCE_FREE = ("simpo", "orpo")
+WITH_REFERENCE = [name for name in FORMULAS if name not in REFERENCE_FREE]
+SMOOTHED = [name for name in FORMULAS if name not in ("robust", "exo")]
+ENDS = (-1000.0, -75.0, -20.5, -1.25, 0.0, 0.25, 3.0, 18.0, 75.0, 1000.0)
+RATIOS = [(s, 0.0) for s in ENDS] + [(0.0, s) for s in ENDS] + [(s, -s) for s in ENDS]
+NEGATIVE = (-1000.0, -75.0, -1.25, -0.75, -1e-3, -1e-7)
+LOG_PROBS = [(w, v) for w in NEGATIVE for v in NEGATIVE]
+POINTS = {name: LOG_PROBS if name in REFERENCE_FREE else RATIOS for name in FORMULAS}
+
+
+def function(name):
+    return getattr(losses, f"{name}_loss")
+
+
+def evaluate(name, w, v, *, beta=BETA, **keywords):
+    """The loss at log-ratios w and v (log-probabilities, if it has no reference)."""
+    ref = () if name in REFERENCE_FREE else (torch.zeros_like(w), torch.zeros_like(v))
+    return function(name)(w, v, *ref, beta=beta, **{**KEYWORDS.get(name, {}), **keywords})
+
+
+def value_and_gradient(name, points, dtype=torch.float64, **keywords):
+    """Rows of the loss and its two derivatives, ``(N, 3)``, in float64."""
+    w, v = (
+        torch.tensor(column, dtype=dtype, requires_grad=True)
+        for column in zip(*points, strict=True)
+    )
+    loss = evaluate(name, w, v, **keywords)
+    assert loss.dtype == dtype and loss.shape == w.shape
+    slopes = torch.autograd.grad(loss.sum(), (w, v), materialize_grads=True)
+    return torch.stack([loss, *slopes], dim=-1).detach().double()
+
+
+def many_digits(name, w, v):
+    """The same by the formula and by its central differences, in 600 digits."""
+    scale = 1 if name in REFERENCE_FREE else mpmath.mpf(BETA)
+    step = mpmath.mpf(10) ** -150
+
+    def loss(w_, v_):
+        return FORMULAS[name](scale * w_, scale * v_)
+
+    in_w = (loss(w + step, v) - loss(w - step, v)) / (2 * step)
+    in_v = (loss(w, v + step) - loss(w, v - step)) / (2 * step)
+    return [float(x) for x in (loss(w, v), in_w, in_v)]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 2e-14), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_values_and_gradients_agree_with_many_digits_to_a_thousand(name, dtype, bound):
+    points = [tuple(torch.tensor(p, dtype=dtype).tolist()) for p in POINTS[name]]
+    with mpmath.workdps(600):
+        exact = [many_digits(name, mpmath.mpf(w), mpmath.mpf(v)) for w, v in points]
+    expected = torch.tensor(exact, dtype=torch.float64)
+    found = value_and_gradient(name, points, dtype)
+    assert found.isfinite().all()
+    # A slope may be the difference of two larger ones: the bound is in units of the pair's larger.
+    size = torch.cat([expected[:, :1], expected[:, 1:].abs().amax(1, True).expand(-1, 2)], 1).abs()
+    assert ((found - expected).abs() <= bound * size + torch.finfo(dtype).tiny).all()
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_derivatives_agree_with_finite_differences(name):
+    draws = torch.Generator().manual_seed(5)
+    w, v = (-3 * torch.rand(6, generator=draws).double() - 0.1 for _ in range(2))
+    pair = (w.requires_grad_(), v.requires_grad_())
+
+    def loss(w_, v_):
+        return evaluate(name, w_, v_, beta=0.7)
+
+    assert torch.autograd.gradcheck(loss, pair, eps=1e-6, atol=1e-8)
+    if name != "hinge":
+        assert torch.autograd.gradgradcheck(loss, pair, eps=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+@given(w=st.floats(-20, -0.1), v=st.floats(-20, -0.1), e=st.floats(0.01, 0.49))
+def test_label_smoothing_is_the_loss_expected_over_flips(name, w, v, e):
+    as_given, flipped = value_and_gradient(name, [(w, v), (v, w)])
+    expected = (1 - e) * as_given + e * flipped[[0, 2, 1]]
+    found = value_and_gradient(name, [(w, v)], label_smoothing=e)[0]
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@given(s=st.floats(-50, 50), e=st.floats(0.0, 0.45))
+def test_the_robust_loss_is_the_clean_one_in_expectation_over_flips(s, e):
+    flipped = value_and_gradient("robust", [(s, 0.0), (0.0, s)], label_smoothing=e)
+    expected = (1 - e) * flipped[0] + e * flipped[1][[0, 2, 1]]
+    clean = value_and_gradient("dpo", [(s, 0.0)])[0]
+    assert torch.allclose(expected, clean, rtol=1e-9, atol=1e-11)
+
+
+@given(e=st.floats(1e-6, 0.49))
+def test_exo_is_zero_and_flat_where_the_vote_has_the_target_probability(e):
+    target = math.log((1 - e) / e) / BETA
+    at, left, right = value_and_gradient(
+        "exo", [(target, 0.0), (target - 0.1, 0.0), (target + 0.1, 0.0)], label_smoothing=e
+    )
+    assert at.tolist() == pytest.approx([0, 0, 0], abs=1e-13)
+    assert min(left[0], right[0]) > 0
+
+
+@given(w=st.floats(-1000, 1000), v=st.floats(-1000, 1000))
+def test_kto_without_a_kl_is_apo_zero(w, v):
+    plain = {"kl": 0.0, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+    found = value_and_gradient("kto", [(w, v)], **plain)
+    assert torch.equal(found, value_and_gradient("apo_zero", [(w, v)]))
+
+
+@given(w=st.floats(-20, 20), v=st.floats(-20, 20), up=st.floats(-20, 20))
+def test_a_constant_added_to_both_log_ratios_changes_no_loss_of_the_difference(w, v, up):
+    for name in WITH_REFERENCE:
+        here, there = value_and_gradient(name, [(w, v), (w + up, v + up)])
+        if name in OF_THE_DIFFERENCE:
+            assert torch.allclose(here, there, rtol=1e-9, atol=1e-9)
+        elif abs(up) > 0.1 and max(abs(w), abs(v), abs(w + up), abs(v + up)) < 4:
+            assert not torch.allclose(here, there, rtol=1e-6, atol=1e-6)
+
+
+def test_simpo_without_margin_is_dpo_with_a_uniform_reference():
+    w, v = torch.tensor([-1.0, -4.0]), torch.tensor([-2.0, -0.5])
+    flat = torch.full_like(w, -1.5)
+    expected = losses.dpo_loss(w, v, flat, flat, beta=2.0)
+    assert torch.equal(losses.simpo_loss(w, v, beta=2.0, gamma=0.0), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_orpo_is_infinite_only_where_the_loser_is_certain(dtype):
+    points = [(0.0, -1.0), (-1.0, 0.0), (-1.0, -1.0)]
+    sure, lost, tie = value_and_gradient("orpo", points, dtype)
+    odds = math.exp(-1) / (1 - math.exp(-1))
+    assert sure.tolist() == pytest.approx([0, -1 - BETA * odds, 0], rel=1e-6)
+    assert lost[[0, 2]].tolist() == [math.inf, math.inf] and lost[1].isfinite()
+    slope = BETA / 2 / (1 - math.exp(-1))
+    assert tie.tolist() == pytest.approx([1 + BETA * math.log(2), -1 - slope, slope], rel=1e-6)
+
+
+def test_the_kl_of_kto_may_be_a_tensor_and_passes_no_gradient():
+    zero = torch.zeros(2)
+    kl = torch.tensor(0.5, requires_grad=True)
+    with_number = losses.kto_loss(zero, zero, zero, zero, beta=1.0, kl=0.5)
+    loss = losses.kto_loss(zero, zero, zero, zero, beta=1.0, kl=kl)
+    assert torch.equal(loss, with_number) and not loss.requires_grad
+
+
+BAD = [
+    ("exo", {"label_smoothing": 0.0}, r"label_smoothing: expected a number in \(0, 0.5\), got 0.0"),
+    ("bco", {"reward_shift": math.inf}, "reward_shift: expected a finite number, got inf"),
+    ("kto", {"kl": -0.1}, "kl: expected a finite number >= 0, got -0.1"),
+    ("kto", {"kl": "1"}, "kl: expected a finite number >= 0, got '1'"),
+    ("kto", {"desirable_weight": 0.0}, "desirable_weight: expected a finite number > 0"),
+    ("kto", {"undesirable_weight": -1.0}, "undesirable_weight: expected a finite number > 0"),
+    ("simpo", {"gamma": -1.0}, "gamma: expected a finite number >= 0, got -1.0"),
+    *[(name, {"beta": 0.0}, "beta: expected a finite number > 0, got 0.0") for name in FORMULAS],
+    *[
+        (name, {"label_smoothing": 0.5}, "label_smoothing: expected a number in")
+        for name in FORMULAS
+    ],
+]
+
+
+@pytest.mark.parametrize(("name", "keywords", "message"), BAD)
+def test_what_is_out_of_range_is_refused_by_name(name, keywords, message):
+    below_zero = torch.full((2,), -1.0)
+    with pytest.raises(ValueError, match=message):
+        evaluate(name, below_zero, below_zero, **keywords)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_loss_refuses_shapes_that_would_broadcast(name):
+    row, count = torch.full((3,), -1.0), "two" if name in REFERENCE_FREE else "four"
+    refs = [] if name in REFERENCE_FREE else [row, row]
+    with pytest.raises(ValueError, match=rf"expected one shape \(N,\) for all {count}, got"):
+        function(name)(row, row[:, None], *refs, beta=1.0)
+
+
+def test_orpo_refuses_log_probabilities_above_zero():
+    with pytest.raises(
+        ValueError, match="rejected_logps: expected log-probabilities <= 0, got 0.5"
+    ):
+        losses.orpo_loss(torch.tensor([-1.0]), torch.tensor([0.5]), beta=1.0)
+
+
+def test_every_loss_of_the_module_is_tested_here():
+    public = [name for name, _ in inspect.getmembers(losses, inspect.isfunction) if name[0] != "_"]
+    assert sorted(n for n in public if n.endswith("_loss")) == sorted(f"{n}_loss" for n in FORMULAS)
