@@ -178,7 +178,7 @@ def optimal_policy(answer: Any, rng: np.random.Generator) -> str | None:
     """pi* in floats, without overflow."""
     mistakes = [
         (
-            "the exponentials overflow or vanish at rewards of 1000: subtract the largest exponent first.",
+            "exp overflows or vanishes at rewards of 1000: subtract the largest exponent first.",
             _naive,
         ),
         ("beta multiplies the reward: it must divide it.", _of(lambda r, b: r * b)),
