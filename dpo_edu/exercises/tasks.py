@@ -219,7 +219,8 @@ def same(found: Any, expected: Any, tolerance: float) -> bool:
 def _near(x: float, y: float, tolerance: float) -> bool:
     if x != x or y != y:
         return x != x and y != y
-    return x == y or abs(x - y) <= tolerance * max(1.0, abs(y))
+    # Nothing finite is near infinity, whose tolerance would be infinite as well.
+    return x == y or abs(x - y) <= tolerance * max(1.0, abs(y)) < float("inf")
 
 
 def short(value: Any) -> str:
