@@ -6,7 +6,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test check notebooks docs lab lint clean
+.PHONY: help setup run test check notebooks docs exercises slides lab lint clean
 
 help:  ## Say what there is (this)
 	@echo "make run            set up, execute every notebook, print the ledger of claims"
@@ -16,6 +16,8 @@ help:  ## Say what there is (this)
 	@echo "make check          compare the committed outputs with a fresh run (NB=07 for one)"
 	@echo "make notebooks      execute in place, renewing the committed outputs (NB=07 for one)"
 	@echo "make docs           renew docs/claims.md from the catalogue and the ledger"
+	@echo "make exercises      renew exercises/student from exercises/source"
+	@echo "make slides         make slides of the lectures in build/slides (NB=07 for one)"
 	@echo "make lint           formatting, style and types"
 	@echo "make clean          remove build/, caches and .venv"
 	@echo
@@ -40,6 +42,12 @@ notebooks: setup
 
 docs: setup
 	@$(VENV) -m tools.claims
+
+exercises: setup
+	@$(VENV) -m tools.exercises
+
+slides: setup
+	@$(VENV) -m tools.slides $(ONE)
 
 lab: setup
 	@$(VENV) -m jupyterlab notebooks

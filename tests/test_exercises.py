@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -30,6 +31,7 @@ ANSWERS = {
     ]
     for stem in STEMS.values()
 }
+FIRST = ASSIGNMENTS[0]
 EVERY = [
     pytest.param(stem, answer, id=f"{stem}-{answer['task']}-{place}")
     for stem, answers in ANSWERS.items()
@@ -116,7 +118,8 @@ def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict:
     checks = [c for c in notebook.cells if ".check(" in c.source]
     assert checks
     for cell in checks:
-        assert re.fullmatch(rf"\w+: {verdict}\.\n", cell.outputs[0].text)
+        printed = "".join(output.text for output in cell.outputs)  # a line may come in parts
+        assert re.fullmatch(rf"\w+: {verdict}\.\n", printed)
 
 
 # --- the graders are graded ---------------------------------------------------------------------
@@ -181,9 +184,129 @@ def test_a_check_survives_whatever_an_answer_does(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "odd: the check stopped at ZeroDivisionError: inside.\n"
 
 
-# --- the whole cycle of nbgrader ----------------------------------------------------------------
+# --- variants -----------------------------------------------------------------------------------
 
-FIRST = ASSIGNMENTS[0]
+WITH_NUMBERS = [
+    task
+    for stem in STEMS.values()
+    for task in vars(module(stem)).values()
+    if isinstance(task, tasks.Task) and task.draw
+]
+
+
+@pytest.fixture(scope="module", params=[1, 17])
+def variant(request, tmp_path_factory) -> tuple[int, Path]:
+    """The sources of a course with other numbers."""
+    course = tmp_path_factory.mktemp("variant")
+    exercises.copy_course(course)
+    exercises.vary(course, request.param)
+    return request.param, course
+
+
+@each
+def test_a_variants_own_solution_is_right(assignment: str, variant: tuple[int, Path]) -> None:
+    number, course = variant
+    stem = STEMS[assignment]
+    source = notebooks.read(course / "source" / assignment / f"{stem}.ipynb")
+    names: dict[str, Any] = {}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for cell in source.cells:
+            if cell.cell_type == "code" and cell not in cells(source, "grade"):
+                exec(cell.source, names)
+    verdicts = re.findall(r"^\w+: .*$", printed.getvalue(), re.MULTILINE)
+    assert verdicts == [f"{task}: right." for task in graded_tasks(read("source", assignment))]
+    for cell in cells(source, "grade"):
+        call = re.search(r"grader\.(\w+)\.grade\((\w+), variant=(\d+)\)", cell.source)
+        assert int(call[3]) == number
+        getattr(module(stem), call[1]).grade(names[call[2]], variant=number)
+
+
+@pytest.mark.parametrize("task", WITH_NUMBERS, ids=lambda task: task.name)
+def test_a_question_has_other_numbers_in_other_variants(task: tasks.Task) -> None:
+    several = [repr(task.given(variant)) for variant in range(20)]
+    assert len(set(several)) >= 5
+    assert task.given() == task.published and task.given(3) == task.given(3)
+
+
+@pytest.mark.parametrize("task", WITH_NUMBERS, ids=lambda task: task.name)
+def test_numbers_taken_over_from_another_variant_are_wrong(task: tasks.Task) -> None:
+    right = next(
+        a for s in STEMS.values() for a in ANSWERS[s] if a["task"] == task.name and "says" not in a
+    )
+    names: dict[str, Any] = {"np": np}
+    exec(right["code"], names)
+    task.grade(names[task.name])
+    other = next(v for v in range(1, 20) if task.given(v) != task.given())
+    with pytest.raises(tasks.Incorrect):
+        task.grade(names[task.name], variant=other)
+
+
+def test_a_check_tries_other_numbers_in_another_variant(capsys) -> None:
+    task, wrong = module(STEMS[FIRST]).optimal_policy, lambda reward, ref, *, beta: reward + ref
+    task.check(wrong)
+    task.check(wrong, variant=1)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.partition("for reward")[0] == second.partition("for reward")[0] != first
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "words", [["--variant", "3"], ["--to", "x"], ["--variant", "0", "--to", "x"]]
+)
+def test_a_variant_needs_a_number_and_a_folder(words: list[str]) -> None:
+    assert "needs a folder" in exercises.main(words)
+
+
+def test_a_variant_is_a_course_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    made: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(exercises, "generate", lambda *folders: made.append(folders))
+    course = tmp_path / "exercises-3"
+    assert exercises.main(["--variant", "3", "--to", str(course)]) == 0
+    assert made == [(course / "student", course)]
+    assert (course / exercises.CONFIG).exists()
+    assert exercises.assignments(course) == ASSIGNMENTS
+    assert "variant=3)" in next((course / "source").rglob("*.ipynb")).read_text("utf-8")
+
+
+def test_a_variant_overwrites_nothing(tmp_path: Path) -> None:
+    assert "exists already" in exercises.main(["--variant", "3", "--to", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what teachers are told ---------------------------------------------------------------------
+
+GUIDE = (notebooks.ROOT / "docs" / "teaching.md").read_text("utf-8")
+
+
+@each
+def test_the_guide_gives_points_and_minutes_as_the_assignment_does(assignment: str) -> None:
+    first = read("source", assignment).cells[0].source
+    row = next(line for line in GUIDE.splitlines() if f"student/{assignment}/" in line)
+    minutes, points = re.search(r"About (\d+) minutes, (\d+) points", first).groups()
+    assert row.startswith(f"| {assignment[0]} |")
+    assert row.endswith(f"| {points} | {minutes} |")
+
+
+def test_the_guide_adds_the_points_up() -> None:
+    rows = re.findall(r"^\| (\d) \|.*\| (\d+) \| (\d+) \|$", GUIDE, re.MULTILINE)
+    total = re.search(r"^\| \|.*\| (\d+) \| (\d+) \|$", GUIDE, re.MULTILINE)
+    assert [row[0] for row in rows] == [name[0] for name in ASSIGNMENTS]
+    assert int(total[1]) == sum(int(row[1]) for row in rows)
+    assert int(total[2]) == sum(int(row[2]) for row in rows)
+
+
+@pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
+def test_the_guide_says_what_a_notebook_presumes(path: Path) -> None:
+    first = notebooks.read(path).cells[0].source.partition("**Read before.**")[2]
+    before = re.findall(r"\]\((\d\d)_\w+\.ipynb\)", first)
+    row = next(line for line in GUIDE.splitlines() if f"notebooks/{path.name})" in line)
+    assert row.startswith(f"| {path.name[:2]} |")
+    named = row.split("|")[3].strip()
+    assert named == (", ".join(before) or "–")
+
+
+# --- the whole cycle of nbgrader ----------------------------------------------------------------
 
 
 def submission(assignment: str, spoil: str) -> NotebookNode:

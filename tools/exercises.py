@@ -1,14 +1,19 @@
 """Generate the students' notebooks from exercises/source, and run nbgrader on a course.
 
-python -m tools.exercises
+python -m tools.exercises                                    renew exercises/student
+python -m tools.exercises --variant 17 --to exercises-17     a course of its own, other numbers
 """
 
+import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import nbformat
 
 from tools import notebooks
 
@@ -42,6 +47,28 @@ def copy_course(target: Path, course: Path = EXERCISES) -> None:
     shutil.copy(course / CONFIG, target / CONFIG)
 
 
+def vary(course: Path, variant: int) -> None:
+    """Give every question and every check in a course's sources the numbers of a variant."""
+    for path in sorted((course / "source").rglob("*.ipynb")):
+        notebook = notebooks.read(path)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.source = re.sub(
+                    r"\b((?:tasks|grader)\.\w+\.(?:given|check|grade))\((\w*)\)",
+                    lambda call: f"{call[1]}({call[2] and call[2] + ', '}variant={variant})",
+                    cell.source,
+                )
+        nbformat.write(notebook, path)
+
+
+def write_course(target: Path, variant: int) -> None:
+    """Write a course with other numbers, sources and students' version, into a new folder."""
+    target.mkdir(parents=True)
+    copy_course(target)
+    vary(target, variant)
+    generate(target / "student", target)
+
+
 def generate(target: Path, course: Path = EXERCISES) -> None:
     """Write the students' version of every assignment into the folder `target`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -65,10 +92,23 @@ def scores(course: Path) -> dict[tuple[str, str], tuple[float, float]]:
         }
 
 
-def main() -> int:
-    """Regenerate exercises/student."""
-    generate(EXERCISES / "student")
-    print(f"{len(assignments())} assignments written to exercises/student")
+def main(arguments: list[str] | None = None) -> int | str:
+    """Regenerate exercises/student, or write a variant of the whole course."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--variant", type=int, help="a whole number > 0: other numbers")
+    parser.add_argument("--to", type=Path, help="the folder for the variant: a new one")
+    chosen = parser.parse_args(arguments)
+    number = chosen.variant
+    if (number is None) != (chosen.to is None) or (number is not None and number < 1):
+        return "A variant is a whole number > 0 and needs a folder: --variant 17 --to exercises-17."
+    if number is None:
+        generate(EXERCISES / "student")
+        print(f"{len(assignments())} assignments written to exercises/student")
+    elif chosen.to.exists():
+        return f"{chosen.to} exists already; name a new folder."
+    else:
+        write_course(chosen.to, number)
+        print(f"variant {number} of {len(assignments())} assignments written to {chosen.to}")
     return 0
 
 

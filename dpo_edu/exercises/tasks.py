@@ -17,7 +17,8 @@ import sympy as sp
 from dpo_edu import symbolic
 
 NOT_YET = "not done yet."
-Examine = Callable[[Any, np.random.Generator], str | None]
+Examine = Callable[..., str | None]
+Draw = Callable[[np.random.Generator], Any]
 Mistakes = Iterable[tuple[str, Any]]
 
 
@@ -29,26 +30,46 @@ class Incorrect(AssertionError):
 class Task:
     """One question of an assignment.
 
+    Everything numeric depends on the variant, a whole number, so that a teacher can hand out
+    several versions of an assignment; 0 is the published one.
+
     Attributes
     ----------
     name : what the answer is called in the notebook.
-    examine : takes the answer and a random generator; None if it is right, else the sentence.
+    examine : takes the answer, a random generator and, if numbers are given, those; None if the
+        answer is right, else the sentence.
+    draw : draws the numbers that the question gives, for variants other than 0.
+    published : the numbers that it gives in variant 0.
     """
 
     name: str
     examine: Examine
+    draw: Draw | None = None
+    published: Any = None
 
-    def check(self, answer: Any) -> None:
+    def given(self, variant: int = 0) -> Any:
+        """The numbers that the question gives."""
+        if variant == 0 or self.draw is None:
+            return copy.deepcopy(self.published)
+        return self.draw(np.random.default_rng(variant))
+
+    def _fault(self, answer: Any, seed: int, variant: int) -> str | None:
+        rng = np.random.default_rng([seed, variant])
+        if self.draw is None:
+            return self.examine(answer, rng)
+        return self.examine(answer, rng, self.given(variant))
+
+    def check(self, answer: Any, variant: int = 0) -> None:
         """Print whether an answer is right, and if not, why; never raise."""
         try:
-            fault = self.examine(answer, np.random.default_rng(1))
+            fault = self._fault(answer, 1, variant)
         except Exception as error:  # whatever an answer does, the notebook goes on
             fault = f"the check stopped at {type(error).__name__}: {error}."
         print(f"{self.name}: {'right.' if fault is None else fault}")
 
-    def grade(self, answer: Any) -> None:
+    def grade(self, answer: Any, variant: int = 0) -> None:
         """Raise `Incorrect` unless the answer is right, tried on other numbers than in `check`."""
-        fault = self.examine(answer, np.random.default_rng(2718))
+        fault = self._fault(answer, 2718, variant)
         if fault is not None:
             raise Incorrect(f"{self.name}: {fault}")
 
@@ -56,6 +77,11 @@ class Task:
 def task(examine: Examine) -> Task:
     """Make a function of (answer, rng) the task of the same name."""
     return Task(examine.__name__, examine)
+
+
+def task_about(published: Any, draw: Draw) -> Callable[[Examine], Task]:
+    """Make a function of (answer, rng, given) the task that gives these numbers."""
+    return lambda examine: Task(examine.__name__, examine, draw, published)
 
 
 def is_blank(answer: Any) -> bool:

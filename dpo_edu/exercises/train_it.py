@@ -17,6 +17,7 @@ from dpo_edu.exercises.tasks import (
     is_blank,
     numbers,
     task,
+    task_about,
     value_fault,
 )
 from dpo_edu.problems import AlignmentProblem
@@ -482,7 +483,8 @@ def interval(answer: Any, rng: np.random.Generator) -> str | None:
 
 # --- reading a figure ---------------------------------------------------------------------------
 
-DUELS = {"A": (12, 8), "B": (120, 80), "C": (45, 55), "D": (400, 500), "E": (9, 1)}
+Duels = dict[str, tuple[int, int]]
+DUELS: Duels = {"A": (12, 8), "B": (120, 80), "C": (45, 55), "D": (400, 500), "E": (9, 1)}
 WORDS = ("first", "second", "open")
 
 
@@ -491,26 +493,36 @@ def _word(wins: int, losses: int) -> str:
     return "first" if low > 0 else "second" if high < 0 else "open"
 
 
-@task
-def readings(answer: Any, _: np.random.Generator) -> str | None:
+def _shuffled(rng: np.random.Generator) -> Duels:
+    """The same five duels under other letters, some with winner and loser swapped."""
+    votes = [list(DUELS.values())[k] for k in rng.permutation(len(DUELS))]
+    swaps = rng.integers(2, size=len(DUELS)).tolist()
+    return {
+        name: (x, w) if swap else (w, x)
+        for name, (w, x), swap in zip(DUELS, votes, swaps, strict=True)
+    }
+
+
+@task_about(DUELS, _shuffled)
+def readings(answer: Any, _: np.random.Generator, duels: Duels) -> str | None:
     """What each error bar says about a duel."""
     if is_blank(answer):
         return NOT_YET
-    if not isinstance(answer, tuple | list) or len(answer) != len(DUELS):
-        return f"expected a list of {len(DUELS)} words, for the duels {', '.join(DUELS)}."
+    if not isinstance(answer, tuple | list) or len(answer) != len(duels):
+        return f"expected a list of {len(duels)} words, for the duels {', '.join(duels)}."
     given = list(answer)
     if any(is_blank(word) for word in given):
         return NOT_YET
     strange = [word for word in given if word not in WORDS]
     if strange:
         return f'{strange[0]!r} is none of the three words "first", "second", "open".'
-    truth = [_word(*votes) for votes in DUELS.values()]
-    by_dots = ["first" if w > x else "second" for w, x in DUELS.values()]
-    by_number = [t if sum(v) > 50 else "open" for t, v in zip(truth, DUELS.values(), strict=True)]
+    truth = [_word(*votes) for votes in duels.values()]
+    by_dots = ["first" if w > x else "second" for w, x in duels.values()]
+    by_number = [t if sum(v) > 50 else "open" for t, v in zip(truth, duels.values(), strict=True)]
     other = {"first": "second", "second": "first", "open": "open"}
     mistakes = [
         ("you read the dots: the bars say whether a lead could be chance.", by_dots),
-        ("not all is open: some bars do not touch zero.", ["open"] * len(DUELS)),
+        ("not all is open: some bars do not touch zero.", ["open"] * len(duels)),
         (
             "right of zero the reward of the first response is the larger one.",
             [other[word] for word in truth],
@@ -529,5 +541,5 @@ def readings(answer: Any, _: np.random.Generator) -> str | None:
     for sentence, mistaken in mistakes:
         if given == mistaken:
             return sentence
-    wrong = next(name for name, mine, true in zip(DUELS, given, truth, strict=True) if mine != true)
+    wrong = next(name for name, mine, true in zip(duels, given, truth, strict=True) if mine != true)
     return f"look at duel {wrong} again: on which side of zero does its bar lie, if on one?"

@@ -20,13 +20,12 @@ from dpo_edu.exercises.tasks import (
     is_blank,
     numbers,
     task,
+    task_about,
     value_fault,
 )
 
 Floats = NDArray[np.float64]
 TorchLoss = Callable[..., Any]
-
-BETA = 0.2  # of the landmarks
 
 
 # --- the margin ---------------------------------------------------------------------------------
@@ -185,8 +184,8 @@ def pair_loss(answer: Any, rng: np.random.Generator) -> str | None:
 # --- landmarks ----------------------------------------------------------------------------------
 
 
-@task
-def landmarks(answer: Any, _: np.random.Generator) -> str | None:
+@task_about(0.2, lambda rng: float(rng.choice([0.1, 0.3, 0.4, 0.6, 0.7, 0.8])))
+def landmarks(answer: Any, _: np.random.Generator, beta: float) -> str | None:
     """The loss and the weight at the reference, and the weight's two limits."""
     if is_blank(answer):
         return NOT_YET
@@ -205,41 +204,41 @@ def landmarks(answer: Any, _: np.random.Generator) -> str | None:
                 ("the sign: a loss is minus the logarithm of a probability.", -float(np.log(2))),
                 ("this is the logarithm to base 10.", float(np.log10(2))),
                 ("this is the logarithm to base 2.", 1.0),
-                ("the loss itself has no factor beta: s is 0 for every beta.", BETA * np.log(2)),
+                ("the loss itself has no factor beta: s is 0 for every beta.", beta * np.log(2)),
             ],
         ),
         (
             "weight at the reference",
-            BETA / 2,
+            beta / 2,
             [
                 (without_beta, 0.5),
-                ("full weight only goes to a vote that the policy contradicts.", BETA),
+                ("full weight only goes to a vote that the policy contradicts.", beta),
                 ("sigma is not zero at zero.", 0.0),
-                ("this is beta sigma(0) sigma(0), the curvature's shape.", BETA / 4),
+                ("this is beta sigma(0) sigma(0), the curvature's shape.", beta / 4),
             ],
         ),
         (
             "weight as s goes to +inf",
             0.0,
             [
-                ("that is the other end: here the policy obeys the vote already.", BETA),
+                ("that is the other end: here the policy obeys the vote already.", beta),
                 ("that is the other end, and beta is missing.", 1.0),
-                ("that is the weight at s = 0.", BETA / 2),
+                ("that is the weight at s = 0.", beta / 2),
             ],
         ),
         (
             "weight as s goes to -inf",
-            BETA,
+            beta,
             [
                 (without_beta, 1.0),
                 ("that is the other end: here the policy contradicts the vote.", 0.0),
-                ("that is the weight at s = 0.", BETA / 2),
+                ("that is the weight at s = 0.", beta / 2),
                 ("sigma is at most 1, so the weight is bounded.", float("inf")),
             ],
         ),
     ]
     for found, (name, truth, mistakes) in zip(answer, parts, strict=True):
-        # Three digits are enough, and the nearest mistake is 0.05 away.
+        # Three digits are enough, and the nearest mistake is more than 0.01 away.
         fault = value_fault(found, truth, mistakes, tolerance=1e-3)
         if fault is not None:
             return f"{name}: {fault}"

@@ -1,0 +1,110 @@
+"""Slides come from the lecture notebooks as they are: nothing lost, nothing taller than a page."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools import notebooks, slides
+
+LECTURES = pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
+
+
+def pages(notebook: NotebookNode) -> list[list[NotebookNode]]:
+    """The pieces of a notebook, page by page."""
+    found: list[list[NotebookNode]] = []
+    for part in slides.paged(notebook).cells:
+        if part.metadata.slideshow.slide_type != "-":
+            found.append([])
+        found[-1].append(part)
+    return found
+
+
+def shown(parts: list[NotebookNode]) -> str:
+    """The paragraphs of some cells one after the other."""
+    return "\n\n".join(part.source for part in parts if part.cell_type == "markdown")
+
+
+def picture() -> NotebookNode:
+    return new_output("display_data", data={"image/png": "aaaa", "text/plain": "<Figure>"})
+
+
+def test_a_heading_starts_a_slide_and_a_long_cell_goes_on_below() -> None:
+    long = "# Title\n\n" + "\n\n".join(f"Paragraph {n}. " + "word " * 60 for n in range(12))
+    notebook = new_notebook(cells=[new_markdown_cell(long), new_markdown_cell("## Next\n\nText.")])
+    kinds = [page[0].metadata.slideshow.slide_type for page in pages(notebook)]
+    assert kinds == ["slide", *["subslide"] * (len(kinds) - 2), "slide"]
+    assert len(kinds) > 3
+    assert [part.source for part in pages(notebook)[-1]] == ["## Next", "Text."]
+
+
+def test_a_heading_inside_a_cell_starts_a_slide_too() -> None:
+    notebook = new_notebook(cells=[new_markdown_cell("So far.\n\n## Give it votes\n\nMany.")])
+    assert [len(page) for page in pages(notebook)] == [1, 2]
+
+
+def test_a_figure_is_shown_without_its_code_and_what_is_printed_with_it() -> None:
+    text = new_output("stream", name="stdout", text="correlation 0.98\n")
+    plot = new_code_cell("plt.plot(x)", outputs=[text, picture()])
+    printed, drawn = slides.paged(new_notebook(cells=[plot])).cells
+    assert (printed.outputs, drawn.outputs) == ([text], [picture()])
+    both = [printed, drawn]
+    assert all(part.metadata.transient.remove_source for part in both)
+    page = slides.html(new_notebook(cells=[plot]))
+    assert "correlation 0.98" in page and "plt.plot" not in page
+    assert "transient" not in plot.metadata
+
+
+def test_long_code_and_what_it_prints_are_two_pages() -> None:
+    text = new_output("stream", name="stdout", text="line\n" * 12)
+    cell = new_code_cell("x = 1\n" * 22, outputs=[text])
+    (code,), (output,) = pages(new_notebook(cells=[cell]))
+    assert code.outputs == [] and output.outputs == [text]
+
+
+@LECTURES
+def test_nothing_of_a_lecture_is_lost(path: Path) -> None:
+    notebook = notebooks.read(path)
+    before = copy.deepcopy(notebook)
+    kept = [cell for cell in notebook.cells if cell.id not in slides.SKIPPED]
+    parts = slides.paged(notebook).cells
+    assert shown(parts) == shown(kept)
+    code = {cell.source for cell in kept if cell.cell_type == "code"}
+    assert {part.source for part in parts if part.cell_type == "code"} == code
+    outputs = [
+        o for c in kept for o in c.get("outputs", []) if slides.WIDGET not in o.get("data", {})
+    ]
+    assert sum(len(part.get("outputs", [])) for part in parts) == len(outputs)
+    assert notebook == before
+
+
+@LECTURES
+def test_no_page_of_a_lecture_is_overfull(path: Path) -> None:
+    for page in pages(notebooks.read(path)):
+        total = sum(slides.height(part) for part in page)
+        assert total <= (slides.HEIGHT if len(page) == 1 else slides.ROOM), page[0].source
+
+
+def test_slides_work_without_the_web_where_the_packages_are_installed(tmp_path: Path) -> None:
+    notebook = new_notebook(cells=[new_markdown_cell("# Title\n\n$x$")])
+    assert slides.html(notebook, tmp_path).count('src="https://cdn.jsdelivr.net/npm/') == 2
+    for package in slides.PACKAGES:
+        folder = tmp_path / "node_modules" / package
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text("{}")
+    page = slides.html(notebook, tmp_path)
+    assert 'src="node_modules/mathjax/es5/tex-svg.js"' in page
+    assert not re.search(r'(src|href)="http', page)
+
+
+def test_the_slides_of_one_notebook_are_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(slides, "TARGET", tmp_path / "slides")
+    assert slides.main(["--nb", "02"]) == 0
+    (page,) = (tmp_path / "slides").iterdir()
+    assert page.name == "02_derive_the_gibbs_policy.html"
+    assert "<section" in page.read_text("utf-8")
+    assert capsys.readouterr().out == "slides of 1 notebook written to build/slides\n"
+    assert slides.main(["--nb", "99"]) == "There is no notebook 99 in notebooks/."

@@ -1,0 +1,192 @@
+"""Make slides of the lecture notebooks: headings start a slide, what is long goes on to the next.
+
+python -m tools.slides [--nb 07]
+
+They are written to build/slides and take reveal.js and MathJax from the web, or from
+build/slides/node_modules if they are installed there (docs/teaching.md says how).
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nbformat import NotebookNode, from_dict
+from nbformat.v4 import new_markdown_cell
+
+from tools import notebooks
+
+TARGET = notebooks.BUILD / "slides"
+PACKAGES = {"reveal.js": "4.6.1", "mathjax": "3.2.2"}
+WIDTH, HEIGHT = 1200, 800  # of a page in pixels, which the browser scales to its window
+ROOM = 700  # of the height, for what `height` reckons only roughly
+TEXT, CODE, LETTERS = 36, 24, 95  # height of a line of text and of code; letters in a line
+WIDGET = "application/vnd.jupyter.widget-view+json"
+SKIPPED = {"imports", "ledger-title", "ledger"}
+
+# The fonts and heights below are those that `height` reckons with. What is still too large for its
+# page, a formula above all, is shrunk by `fit` when it is shown.
+TEMPLATE = """
+{%- extends 'reveal/index.html.j2' -%}
+{% block html_head_js %}{% endblock %}
+{% block jupyter_widgets %}{% endblock %}
+{% block html_head_js_mathjax %}
+<script>
+MathJax = {tex: {inlineMath: [['$', '$'], ['\\\\(', '\\\\)']]}};
+</script>
+<script src="MATHJAX/es5/tex-svg.js"></script>
+{% endblock %}
+{% block html_head_css %}
+<style>
+:root { --jp-content-font-size1: 24px; --jp-code-font-size: 18px; --jp-cell-prompt-width: 0; }
+.reveal { font-size: 24px; }
+.reveal .slides, .reveal h1, .reveal h2 { text-align: left; text-transform: none !important; }
+.reveal .slides section { padding: 0; }
+.reveal pre { width: 100%; box-shadow: none; margin: 0; }
+.jp-Notebook { padding: 0; }
+.jp-Cell { padding: 6px 0; }
+.jp-RenderedHTMLCommon h1 { font-size: 52px; }
+.jp-RenderedHTMLCommon h2 { font-size: 38px; }
+.jp-RenderedImage { justify-content: center; }
+.jp-RenderedImage img { width: 1100px; max-width: none; height: 540px; object-fit: contain; }
+</style>
+{% endblock %}
+{% block footer_js %}
+<script src="{{ resources.reveal.url_prefix }}/dist/reveal.js"></script>
+<script>
+function fit(page) {
+  page.style.zoom = 1;
+  const right = [...page.querySelectorAll('mjx-container, pre, img')]
+    .map(x => x.getBoundingClientRect().right - page.getBoundingClientRect().left);
+  const width = Math.max(page.scrollWidth, ...right.map(x => x / Reveal.getScale()));
+  page.style.zoom = Math.min(1, page.offsetWidth / width, SIZE / page.scrollHeight);
+  Reveal.layout();
+}
+async function start() {
+  await Reveal.initialize({width: PAGE, height: SIZE, margin: 0.03, hash: true, controls: false,
+    slideNumber: 'c/t', transition: 'none'});
+  await MathJax.startup.promise;
+  fit(Reveal.getCurrentSlide());
+  Reveal.on('slidechanged', event => fit(event.currentSlide));
+  document.body.dataset.ready = 'yes';
+}
+start();
+</script>
+{% endblock %}
+"""
+
+
+def height(cell: NotebookNode) -> int:
+    """About how many pixels a cell takes, at the sizes above."""
+    if cell.cell_type == "markdown":
+        return sum(map(_block_height, re.split(r"\n\s*\n", cell.source)))
+    shown = 0 if _hidden(cell) else CODE * (cell.source.count("\n") + 1) + 20
+    return shown + sum(map(_output_height, cell.outputs))
+
+
+def _block_height(block: str) -> int:
+    if block.startswith("#"):
+        return 80
+    if "$$" in block:
+        return 100 + 45 * block.count("\\\\")
+    rows = re.split(r"\n(?=[-*|]|\d+\. )", block)  # items and rows of a table begin a new line
+    letters = [len(re.sub(r"\]\([^)]*\)|[\\{}^_]|mathcal|mathrm", "", row)) for row in rows]
+    return TEXT * sum(-(-n // LETTERS) for n in letters) + 18
+
+
+def _output_height(output: NotebookNode) -> int:
+    data = output.get("data", {})
+    if "image/png" in data:
+        return 560
+    if "text/latex" in data:
+        return 60 + 45 * (1 + data["text/latex"].count("\\\\"))
+    text = output.get("text", data.get("text/plain", ""))
+    return CODE * (text.count("\n") + 1) + 4
+
+
+def _hidden(cell: NotebookNode) -> bool:
+    return bool(cell.metadata.get("transient", {}).get("remove_source"))
+
+
+def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
+    """The parts into which a cell may fall: paragraphs; or code, and what it prints and draws."""
+    if cell.cell_type == "markdown":
+        for number, block in enumerate(re.split(r"\n\s*\n", cell.source)):
+            yield new_markdown_cell(block, id=f"{cell.id}-{number}")
+        return
+    drawn = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+    widgets = [o for o in cell.outputs if WIDGET in o.get("data", {})]
+    printed = [o for o in cell.outputs if o not in drawn + widgets]
+    hide = {"metadata": cell.metadata | {"transient": {"remove_source": True}}}
+    if not drawn:  # a picture is for the audience, its code for the reader of the notebook
+        whole = from_dict(cell | {"outputs": printed})
+        if height(whole) <= ROOM:
+            yield whole
+            return
+        yield from_dict(cell | {"outputs": []})
+    for outputs in (printed, drawn):
+        if outputs:
+            yield from_dict(cell | {"outputs": outputs} | hide)
+
+
+def paged(notebook: NotebookNode) -> NotebookNode:
+    """The same notebook in pieces, each told whether it starts a slide, a page below, or none."""
+    parts = [p for c in notebook.cells if c.id not in SKIPPED for p in pieces(c)]
+    used = ROOM
+    for number, part in enumerate(parts):
+        heading = part.cell_type == "markdown" and re.match("##? ", part.source)
+        used += height(part)
+        stays = used <= ROOM and not heading
+        if not stays:
+            used = height(part)
+        kind = "-" if stays else "slide" if heading else "subslide"
+        part.metadata.slideshow = NotebookNode(slide_type=kind)
+        part.id = f"part-{number}"
+    return NotebookNode(notebook | {"cells": parts})
+
+
+def link(package: str, target: Path) -> str:
+    """Where a page finds a JavaScript package: beside it, if installed, or on the web."""
+    if (target / "node_modules" / package / "package.json").exists():
+        return f"node_modules/{package}"
+    return f"https://cdn.jsdelivr.net/npm/{package}@{PACKAGES[package]}"
+
+
+def html(notebook: NotebookNode, target: Path | None = None) -> str:
+    """The slides of a notebook as a web page for a folder."""
+    target = target or TARGET
+    from jinja2 import DictLoader
+    from nbconvert import SlidesExporter  # slow to import
+
+    template = TEMPLATE.replace("MATHJAX", link("mathjax", target))
+    template = template.replace("SIZE", str(HEIGHT)).replace("PAGE", str(WIDTH))
+    exporter = SlidesExporter(
+        extra_loaders=[DictLoader({"slides.html.j2": template})],
+        template_file="slides.html.j2",
+        reveal_url_prefix=link("reveal.js", target),
+        reveal_theme="white",  # the only one with its fonts beside it
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    return str(exporter.from_notebook_node(paged(notebook))[0])
+
+
+def main(arguments: list[str] | None = None) -> int | str:
+    """Write the slides of every notebook, or of one."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--nb", help="the number of one notebook")
+    number = parser.parse_args(arguments).nb
+    chosen = notebooks.numbered(number)
+    if not chosen:
+        return f"There is no notebook {number} in notebooks/."
+    TARGET.mkdir(parents=True, exist_ok=True)
+    for path in chosen:
+        (TARGET / f"{path.stem}.html").write_text(html(notebooks.read(path)), encoding="utf-8")
+    plural = "" if len(chosen) == 1 else "s"
+    print(f"slides of {len(chosen)} notebook{plural} written to build/slides")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
