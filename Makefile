@@ -50,7 +50,7 @@ slides: setup
 	@$(VENV) -m tools.slides $(ONE)
 
 lab: setup
-	@$(VENV) -m jupyterlab notebooks
+	@$(VENV) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
 lint: setup
 	@$(VENV) -m ruff format --check .

@@ -110,6 +110,15 @@ def test_each_task_links_to_the_cell_it_practises(assignment: str) -> None:
         assert id in {c.id for c in notebooks.read(notebooks.FOLDER / name).cells}
 
 
+@each
+def test_the_lectures_that_lead_to_an_assignment_are_practised_in_it(assignment: str) -> None:
+    text = "\n".join(cell.source for cell in read("source", assignment).cells)
+    here = f"](../exercises/student/{assignment}/{STEMS[assignment]}.ipynb)"
+    leading = [p.name for p in notebooks.numbered() if here in notebooks.read(p).cells[-1].source]
+    assert leading
+    assert [name for name in leading if f"notebooks/{name}#cell-id=" not in text] == []
+
+
 @pytest.mark.parametrize(("kind", "verdict"), [("student", "not done yet"), ("source", "right")])
 @each
 def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict: str) -> None:
@@ -343,7 +352,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
     course = tmp_path_factory.mktemp("course")
     exercises.copy_course(course)
     with (course / exercises.CONFIG).open("a") as config:
-        config.write("\nc.Execute.timeout = 5\n")
+        config.write("\nc.Execute.timeout = 15\n")
     handed_in = [(name, spoil) for name in ASSIGNMENTS for spoil in ("solved", "blank")]
     handed_in += [(FIRST, s) for s in ("raises", "endless", "deletes", "overwrites")]
     for assignment, spoil in handed_in:
@@ -355,7 +364,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
         exercises.nbgrader(course, "generate_assignment", assignment)
         exercises.nbgrader(course, "zip_collect", assignment)
         exercises.nbgrader(course, "autograde", assignment)
-        exercises.nbgrader(course, "generate_feedback", assignment)
+    exercises.nbgrader(course, "generate_feedback", FIRST)
     shutil.copytree(course / "feedback", tmp_path_factory.getbasetemp() / "feedback")
     return exercises.scores(course)
 

@@ -75,6 +75,17 @@ def test_an_import_upwards_is_found(module: str, source: str, found: set[str]) -
     assert trespasses(module, source) == found
 
 
+EXERCISES = sorted((PACKAGE / "exercises").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=[path.stem for path in EXERCISES])
+def test_the_graders_need_no_private_part_and_no_other_grader(path: Path) -> None:
+    names = imported(path.read_text("utf-8"))
+    siblings = {name.split(".", 1)[1] for name in names if name.startswith("dpo_edu.")}
+    assert {name for name in siblings if name.startswith("_")} == set()
+    assert {name for name in siblings if name.startswith("exercises")} <= {"exercises.tasks"}
+
+
 def test_what_is_exact_can_be_used_without_pytorch() -> None:
     exact = ", ".join(f"dpo_edu.{module}" for module in set(MODULES) - MAY_IMPORT_TORCH)
     code = f"import sys, {exact}; sys.exit('torch' in sys.modules)"

@@ -251,6 +251,6 @@ def _near(x: float, y: float, tolerance: float) -> bool:
 
 def short(value: Any) -> str:
     """A value in a few characters: arrays at four digits."""
-    if numbers(value) is None:
+    if numbers(value) is None or isinstance(value, int):
         return f"{value!r:.80}"
     return np.array2string(np.asarray(value, dtype=np.float64), precision=4, separator=", ")[:200]
