@@ -9,6 +9,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -197,9 +198,14 @@ def expression_fault(answer: Any, truth: sp.Expr, mistakes: Mistakes = ()) -> st
 
 def _agree(first: Any, second: Any) -> bool:
     """Whether two expressions take the same values at two unremarkable places, n = 3 and n = 4."""
-    gap = sp.sympify(first) - sp.sympify(second)
-    values = [sp.N(symbolic.at_numbers(gap, size), 30) for size in (3, 4)]
-    return all(value.is_number and abs(value) < sp.Float("1e-15") for value in values)
+    pairs = zip(_values(sp.sympify(first)), _values(sp.sympify(second)), strict=True)
+    gaps = [one - other for one, other in pairs]
+    return all(gap.is_number and abs(gap) < sp.Float("1e-15") for gap in gaps)
+
+
+@lru_cache(maxsize=1000)  # every known mistake is looked at again for every answer
+def _values(expression: sp.Expr) -> list[sp.Expr]:
+    return [sp.N(symbolic.at_numbers(expression, size), 30) for size in (3, 4)]
 
 
 def value_fault(

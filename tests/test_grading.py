@@ -1,0 +1,87 @@
+"""The whole cycle of nbgrader: generate, collect, autograde, feedback."""
+
+import re
+import shutil
+
+import nbformat
+import pytest
+from course import ASSIGNMENTS, FIRST, STEMS, cells, each, graded_tasks, read
+from nbformat import NotebookNode
+
+from tools import exercises
+
+
+def submission(assignment: str, spoil: str) -> NotebookNode:
+    """A student's notebook in the state named."""
+    notebook, source = read("student", assignment), read("source", assignment)
+    solved = {c.id: c.source for c in cells(source, "solution")}
+    for cell in cells(notebook, "solution"):
+        if spoil == "raises":
+            cell.source = "raise RuntimeError('not today')"
+        elif spoil not in ("blank", "overwrites"):
+            cell.source = re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", solved[cell.id])
+    last = cells(notebook, "solution")[-1]
+    if spoil == "endless":
+        name = list(graded_tasks(source).values())[-1]
+        last.source = f"def {name}(*arguments, **keywords):\n    while True:\n        pass"
+    elif spoil == "deletes":
+        test = cells(notebook, "grade")[-1]
+        last.source, notebook.cells = "", [c for c in notebook.cells if c is not test]
+    elif spoil == "overwrites":
+        stem = STEMS[assignment]
+        last.source = (
+            f"from dpo_edu.exercises import {stem} as grader, tasks as framework\n"
+            "framework.Task.grade = framework.Task.check = lambda self, answer: None\n"
+            "class Yes:\n    grade = check = staticmethod(lambda answer: None)\n"
+            "for name in dir(grader):\n    setattr(grader, name, Yes)\n"
+            "tasks = grader\n"
+        )
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
+    """Points and possible points of every submission, after generate, collect, autograde."""
+    course = tmp_path_factory.mktemp("course")
+    exercises.copy_course(course)
+    with (course / exercises.CONFIG).open("a") as config:
+        config.write("\nc.Execute.timeout = 15\n")
+    handed_in = [(name, spoil) for name in ASSIGNMENTS for spoil in ("solved", "blank")]
+    handed_in += [(FIRST, s) for s in ("raises", "endless", "deletes", "overwrites")]
+    for assignment, spoil in handed_in:
+        archive = course / "downloaded" / assignment / "archive"
+        archive.mkdir(parents=True, exist_ok=True)
+        name = f"{spoil}_{STEMS[assignment]}.ipynb"
+        nbformat.write(submission(assignment, spoil), archive / name)
+    for assignment in ASSIGNMENTS:
+        exercises.nbgrader(course, "generate_assignment", assignment)
+        exercises.nbgrader(course, "zip_collect", assignment)
+        exercises.nbgrader(course, "autograde", assignment)
+    exercises.nbgrader(course, "generate_feedback", FIRST)
+    shutil.copytree(course / "feedback", tmp_path_factory.getbasetemp() / "feedback")
+    return exercises.scores(course)
+
+
+@each
+def test_a_solution_gets_everything_and_a_blank_notebook_nothing(assignment, scores) -> None:
+    score, possible = scores[assignment, "solved"]
+    assert score == possible > 0
+    assert scores[assignment, "blank"][0] == 0
+
+
+@pytest.mark.parametrize("spoil", ["raises", "overwrites"])
+def test_a_notebook_that_raises_or_overwrites_the_grader_gets_nothing(spoil: str, scores) -> None:
+    assert scores[FIRST, spoil][0] == 0
+
+
+@pytest.mark.parametrize("spoil", ["endless", "deletes"])
+def test_an_endless_loop_or_a_deleted_test_loses_just_its_task(spoil: str, scores) -> None:
+    score, possible = scores[FIRST, spoil]
+    last = cells(read("source", FIRST), "grade")[-1].metadata.nbgrader.points
+    assert score == possible - last
+
+
+def test_feedback_tells_a_student_what_was_wrong(scores, tmp_path_factory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "feedback"
+    page = (folder / "blank" / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
+    assert "not done yet" in page
