@@ -64,7 +64,7 @@ class Task:
         """Print whether an answer is right, and if not, why; never raise."""
         try:
             fault = self._fault(answer, 1, variant)
-        except Exception as error:  # whatever an answer does, the notebook goes on
+        except (Exception, SystemExit) as error:  # whatever it does, the notebook goes on
             fault = f"the check stopped at {type(error).__name__}: {error}."
         print(f"{self.name}: {'right.' if fault is None else fault}")
 
@@ -134,7 +134,7 @@ def function_fault(
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                 value = answer(*given.arguments, **given.keywords)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = at.in_words(truth)
             return f"it raises {type(error).__name__} ({error}) for {where}."
         if is_blank(value):
@@ -190,6 +190,10 @@ def expression_fault(answer: Any, truth: sp.Expr, mistakes: Mistakes = ()) -> st
         if _agree(answer, mistaken):
             return sentence
     strange = sp.sympify(answer).free_symbols - truth.free_symbols
+    families = [x for x in strange if isinstance(x, sp.Indexed)]
+    strange -= {part for x in families for part in (x.base.label, *x.indices)}
+    strange -= {part for x in strange.copy() if isinstance(x, sp.Indexed) for part in x.args}
+    strange -= {x.base.label for x in strange.copy() if isinstance(x, sp.Indexed)}
     if strange:
         names = ", ".join(sorted(map(str, strange)))
         return f"it is not the same expression; what is {names} doing in it?"
@@ -200,7 +204,7 @@ def _agree(first: Any, second: Any) -> bool:
     """Whether two expressions take the same values at two unremarkable places, n = 3 and n = 4."""
     pairs = zip(_values(sp.sympify(first)), _values(sp.sympify(second)), strict=True)
     gaps = [one - other for one, other in pairs]
-    return all(gap.is_number and abs(gap) < sp.Float("1e-15") for gap in gaps)
+    return all(gap.is_finite is True and abs(gap) < sp.Float("1e-15") for gap in gaps)
 
 
 @lru_cache(maxsize=1000)  # every known mistake is looked at again for every answer
