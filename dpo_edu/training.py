@@ -130,7 +130,7 @@ def train_dpo(
     loss : a function with the signature of `losses.dpo_loss`, one value for each pair. Newton needs
         it to be convex in the difference of the log-probs and to depend on them in no other way;
         where the loss has no curvature (a hinge) AdamW takes over.
-    label_smoothing : passed on to `loss`.
+    label_smoothing : passed on to `loss` (`losses.exo_loss` wants one above 0).
     lengths : token counts ``(Y,)``: divides the log-probs of policy and reference before the loss
         (the token mean, which has another optimum: claim T2).
     optimum : pi* ``(X, Y)``, probabilities, to follow KL(pi* || pi_theta) in the history.
