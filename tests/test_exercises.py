@@ -72,6 +72,13 @@ def test_the_lectures_that_lead_to_an_assignment_are_practised_in_it(assignment:
     assert [name for name in leading if f"notebooks/{name}#cell-id=" not in text] == []
 
 
+@pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
+def test_a_lecture_ends_with_its_exercises_and_leads_to_an_assignment(path: Path) -> None:
+    end = notebooks.read(path).cells[-1].source
+    assert "**Exercises.**" in end
+    assert re.search(r"\]\(\.\./exercises/student/\w+/\w+\.ipynb\)", end)
+
+
 @pytest.mark.parametrize(("kind", "verdict"), [("student", "not done yet"), ("source", "right")])
 @each
 def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict: str) -> None:
