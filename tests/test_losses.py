@@ -288,12 +288,17 @@ def test_kto_without_a_kl_is_apo_zero(w, v):
 
 @given(w=st.floats(-20, 20), v=st.floats(-20, 20), up=st.floats(-20, 20))
 def test_a_constant_added_to_both_log_ratios_changes_no_loss_of_the_difference(w, v, up):
-    for name in WITH_REFERENCE:
+    for name in OF_THE_DIFFERENCE:
+        if name == "hinge" and abs(BETA * (w - v) - 1) < 1e-6:
+            continue  # at its kink rounding decides on the slope
         here, there = value_and_gradient(name, [(w, v), (w + up, v + up)])
-        if name in OF_THE_DIFFERENCE:
-            assert torch.allclose(here, there, rtol=1e-9, atol=1e-9)
-        elif abs(up) > 0.1 and max(abs(w), abs(v), abs(w + up), abs(v + up)) < 4:
-            assert not torch.allclose(here, there, rtol=1e-6, atol=1e-6)
+        assert torch.allclose(here, there, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(set(WITH_REFERENCE) - set(OF_THE_DIFFERENCE)))
+def test_a_constant_added_to_both_log_ratios_changes_the_other_losses(name):
+    here, there = value_and_gradient(name, [(0.5, -0.25), (1.5, 0.75)])
+    assert not torch.isclose(here[0], there[0], rtol=1e-3, atol=1e-3)
 
 
 def test_simpo_without_margin_is_dpo_with_a_uniform_reference():
