@@ -1,10 +1,10 @@
 """Real votes with published truths: MT-bench judgments (2023) and a baseball season (1987).
 
-Counts only; sources and licences stand in ``data/README.md`` beside the files.
+Counts only; every `Votes` says its source and licence, more stands in ``data/README.md``.
 """
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import numpy as np
@@ -23,22 +23,27 @@ class Votes:
     ties : counts ``(X, Y, Y)`` of undecided votes; symmetric, so every tie stands in it twice.
     prompts : X names.
     responses : Y names.
+    source : where the votes are from.
+    licence : the terms under which they are shipped.
 
     Raises
     ------
     ValueError
-        If the arrays are no win arrays or do not match the names, or `ties` is not symmetric.
+        If the arrays are no win arrays or do not match the names, `ties` is not symmetric, or
+        `source` or `licence` says nothing.
 
     Source: ``data/README.md``.
 
-    >>> mtbench_votes().wins.shape
-    (8, 6, 6)
+    >>> mtbench_votes().wins.shape, mtbench_votes().licence
+    ((8, 6, 6), 'CC BY 4.0')
     """
 
     wins: Floats
     ties: Floats
     prompts: tuple[str, ...]
     responses: tuple[str, ...]
+    source: str
+    licence: str
 
     def __post_init__(self) -> None:
         expected = (len(self.prompts), len(self.responses), len(self.responses))
@@ -49,6 +54,10 @@ class Votes:
             object.__setattr__(self, name, value)
         if (self.ties != self.ties.swapaxes(-1, -2)).any():
             raise _checks.error("ties", "a symmetric array", "an asymmetric one")
+        for name in ("source", "licence"):
+            said = getattr(self, name)
+            if not isinstance(said, str) or not said.strip():
+                raise _checks.error(name, "a text that is not blank", repr(said))
 
     def pooled(self) -> "Votes":
         """All prompts added up into one, named "all".
@@ -57,7 +66,7 @@ class Votes:
         (1, 6, 6)
         """
         wins, ties = (counts.sum(axis=0, keepdims=True) for counts in (self.wins, self.ties))
-        return Votes(wins, ties, ("all",), self.responses)
+        return replace(self, wins=wins, ties=ties, prompts=("all",))
 
     def wins_and_half_ties(self) -> Floats:
         """Counts ``(X, Y, Y)`` in which a tie is half a win for either side.
@@ -125,7 +134,8 @@ def mtbench_votes(judge: str = "human") -> Votes:
         x, a, b = categories[row["category"]], models[row["item_a"]], models[row["item_b"]]
         wins[x, a, b], wins[x, b, a] = float(row["wins_a"]), float(row["wins_b"])
         ties[x, a, b] = ties[x, b, a] = float(row["ties"])
-    return Votes(wins, ties, tuple(categories), tuple(models))
+    source = "MT-bench judgments, Zheng et al. 2023, arXiv:2306.05685"
+    return Votes(wins, ties, tuple(categories), tuple(models), source, "CC BY 4.0")
 
 
 def mtbench_published_win_rates() -> dict[tuple[str, str], float]:
@@ -159,4 +169,5 @@ def baseball_votes() -> Votes:
     for (home, away), row in zip(pairs, rows, strict=True):
         wins[0, home, away] += float(row["home_wins"])
         wins[0, away, home] += float(row["away_wins"])
-    return Votes(wins, np.zeros_like(wins), ("1987",), tuple(teams))
+    source = "Agresti, Categorical Data Analysis, 2nd ed., p. 438"
+    return Votes(wins, np.zeros_like(wins), ("1987",), tuple(teams), source, "facts of sport")

@@ -3,6 +3,7 @@
 import csv
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_the_data_files_travel_with_the_package_and_nothing_else_does():
 )
 def test_source_licence_and_changes_stand_beside_the_votes(said):
     assert said in packaged("README.md")
+
+
+@pytest.mark.parametrize("votes", [datasets.mtbench_votes(), datasets.baseball_votes()])
+def test_votes_carry_the_source_and_the_licence_that_stand_beside_them(votes):
+    beside = packaged("README.md").replace("*", "")
+    for part in votes.source.removeprefix("MT-bench judgments, ").split(", arXiv:"):
+        assert part in beside
+    assert votes.licence in beside
 
 
 def test_no_text_and_no_judge_is_shipped():
@@ -228,7 +237,7 @@ def test_human_votes_are_separable_nowhere():
 
 def votes_of(wins, ties):
     names = tuple("abcdefgh")
-    return Votes(wins, ties, names[: wins.shape[0]], names[: wins.shape[-1]])
+    return Votes(wins, ties, names[: wins.shape[0]], names[: wins.shape[-1]], "drawn", "none")
 
 
 @st.composite
@@ -245,6 +254,7 @@ def test_pooling_loses_no_vote(votes):
     pooled = votes.pooled()
     assert pooled.prompts == ("all",)
     assert pooled.responses == votes.responses
+    assert (pooled.source, pooled.licence) == (votes.source, votes.licence)
     assert np.array_equal(pooled.wins[0], sum(votes.wins))
     assert np.array_equal(pooled.ties[0], sum(votes.ties))
 
@@ -287,7 +297,19 @@ NO_TIES = np.zeros((1, 2, 2))
 )
 def test_arrays_that_are_no_votes_are_refused(wins, ties, message):
     with pytest.raises(ValueError, match=message):
-        Votes(wins, ties, ("all",), ("a", "b"))
+        Votes(wins, ties, ("all",), ("a", "b"), "drawn", "none")
+
+
+@pytest.mark.parametrize("name", ["source", "licence"])
+@pytest.mark.parametrize("said", ["", "  \n", None, 7])
+def test_votes_without_a_source_or_a_licence_are_refused(name, said):
+    with pytest.raises(ValueError, match=f"{name}: expected a text that is not blank, got "):
+        replace(datasets.baseball_votes(), **{name: said})
+    named = {"wins": NO_TIES, "ties": NO_TIES, "prompts": ("all",), "responses": ("a", "b")}
+    terms = {"source": "drawn", "licence": "none"}
+    del terms[name]
+    with pytest.raises(TypeError, match=f"missing 1 required positional argument: '{name}'"):
+        Votes(**named, **terms)
 
 
 @pytest.mark.parametrize("judge", ["nobody", "", "GPT-4", None])
@@ -297,5 +319,6 @@ def test_an_unknown_judge_is_refused(judge):
 
 
 def test_votes_may_be_given_as_lists():
-    votes = Votes([[[0, 3], [1, 0]]], [[[0, 1], [1, 0]]], ("all",), ("a", "b"))
+    wins, ties = [[[0, 3], [1, 0]]], [[[0, 1], [1, 0]]]
+    votes = Votes(wins, ties, ("all",), ("a", "b"), "drawn", "none")
     assert votes.win_rates().tolist() == [[0.6, 0.2]]
