@@ -317,6 +317,97 @@ def test_a_prompt_that_never_comes_has_no_bound():
         statistics.cramer_rao_bound(two, [0.5, 0.5], size=10)
 
 
+# --- to order 1/n --------------------------------------------------------------------------------
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 50))
+def test_two_responses_have_the_second_order_of_a_logit(gap, met):
+    """Taylor's theorem for the logit of a binomial share, by hand: 7/(4pq) - 5 and (p-q)/(2pq)."""
+    p = sigma(gap)
+    bias, excess = statistics.second_order([gap, 0.0], [[0, met], [met, 0]])
+    assert math.isclose(excess, 7 / (4 * p * (1 - p)) - 5, rel_tol=1e-9)
+    np.testing.assert_allclose(
+        bias[0] - bias[1], (2 * p - 1) / (2 * p * (1 - p)), rtol=1e-9, atol=1e-12
+    )
+
+
+@given(
+    st.lists(st.tuples(st.floats(-3, 3), st.floats(1, 9)), min_size=1, max_size=4),
+    st.floats(0.1, 9),
+)
+def test_along_a_chain_of_comparisons_the_links_add_up(links, scale):
+    """Each link is a logit of its own, on a binomial number of votes whose inverse has the mean
+    (1 + (1 - share)/(n share)) / (n share)."""
+    gaps, met = np.array(links).T
+    share = met / met.sum()
+    reward = np.concatenate([[0.0], np.cumsum(gaps)])
+    comparisons = np.diag(scale * met, 1) + np.diag(scale * met, -1)
+    bias, excess = statistics.second_order(reward, comparisons)
+    p = 1 / (1 + np.exp(-gaps))
+    own = 7 / (4 * p * (1 - p)) - 5
+    np.testing.assert_allclose(excess, np.mean((1 - share + own) / share), rtol=1e-8)
+    expected = (2 * p - 1) / (2 * p * (1 - p)) / share
+    np.testing.assert_allclose(np.diff(bias), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_the_logit_of_n_votes_enumerated_leaves_only_the_next_order():
+    """All outcomes of n votes but the unanimous ones; what is left over falls as 1/n^2."""
+    gap = 0.8
+    p, (bias, excess) = sigma(gap), statistics.second_order([gap, 0.0], [[0, 1], [1, 0]])
+    left = []
+    for n in (400, 800):
+        k = np.arange(1, n)
+        binomial = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k]
+        chance = np.exp(binomial + k * math.log(p) + (n - k) * math.log(1 - p))
+        miss = np.log(k / (n - k)) - gap
+        squared = n * p * (1 - p) * (chance @ miss**2)
+        left.append([squared - 1 - excess / n, chance @ miss - (bias[0] - bias[1]) / n])
+    np.testing.assert_allclose(np.divide(*left), [4.0, 4.0], rtol=0.1)
+
+
+def test_the_second_order_follows_from_the_fit_alone():
+    """No derivatives: the fit of departed frequencies, and polynomials through nine departures."""
+    reward, behaviour = np.array([0.2, -0.1, 0.6]), np.array([0.4, 0.35, 0.25])
+    law = preferences.expected_wins(reward, behaviour)[0]
+    information = statistics.fisher_information(reward, law + law.T)
+    cells = np.flatnonzero(law)
+    p = law.flat[cells]
+    u, steps = np.eye(len(p)) - p, 0.004 * np.arange(-4, 5)
+
+    def coefficients(directions):
+        """Of the miss and of its square, in the size of a departure along each direction."""
+        wins = np.zeros((9, len(directions), 9))
+        wins[..., cells] = p + steps[:, None, None] * directions
+        fit = preferences.fit_bradley_terry(wins.reshape(-1, 3, 3)).reshape(9, -1, 3)
+        miss = fit - (reward - reward.mean())
+        square = np.einsum("...i,ij,...j->...", miss, information, miss)
+        powers = np.linalg.inv(np.vander(steps, increasing=True))
+        return np.einsum("kt,tdi->kdi", powers, miss), powers @ square
+
+    miss, square = coefficients(u)
+    both = np.concatenate([u[:, None] + u, u[:, None] - u]).reshape(-1, len(p))
+    pairs = coefficients(both)[1][4].reshape(2, len(p), len(p)).sum(axis=0)
+    pairs -= 2 * (square[4][:, None] + square[4])
+    bias, excess = statistics.second_order(reward, law + law.T)
+    np.testing.assert_allclose(bias, p @ miss[2], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(excess, (p @ square[3] + p @ pairs @ p / 4) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reward", "comparisons", "said"),
+    [
+        ([0.0], [[0.0]], "reward and comparisons: expected shapes (Y,) and (Y, Y), Y >= 2"),
+        (np.zeros((1, 2)), 1 - np.eye(2), "expected shapes (Y,) and (Y, Y), Y >= 2"),
+        (np.zeros(3), 1 - np.eye(2), "expected shapes (Y,) and (Y, Y), Y >= 2"),
+        ([0.0, 0.0], [[0, 1], [2, 0]], "comparisons: expected a symmetric array"),
+        ([0.0, 0.0], np.zeros((2, 2)), "comparisons: expected a connected comparison graph"),
+    ],
+)
+def test_the_second_order_needs_one_connected_prompt(reward, comparisons, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        statistics.second_order(reward, comparisons)
+
+
 # --- goodness of fit -----------------------------------------------------------------------------
 
 
