@@ -40,7 +40,7 @@ def fisher_information(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     ValueError
         If an argument is not of that form or `comparisons` is not symmetric.
 
-    Source: Hunter 2004, sec. 4; claim T3.
+    Source: Hunter 2004; claim T3.
 
     >>> fisher_information([0.0, 0.0], [[0, 4], [4, 0]]).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
