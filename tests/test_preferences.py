@@ -59,9 +59,9 @@ def law_by_enumeration(reward, behaviour, weights):
             if first == second:
                 continue
             shown = weights[at] * b[first] * b[second] / kept
-            first_wins = 1 / (1 + math.exp(reward[at, second] - reward[at, first]))
-            law[at, first, second] += shown * first_wins
-            law[at, second, first] += shown * (1 - first_wins)
+            ahead = reward[at, first] - reward[at, second]
+            law[at, first, second] += shown / (1 + math.exp(-ahead))
+            law[at, second, first] += shown / (1 + math.exp(ahead))
     return law
 
 
@@ -616,6 +616,51 @@ def test_steps_that_never_settle_are_refused_not_returned(monkeypatch):
     monkeypatch.setattr(np.linalg, "solve", lambda a, b: noise.normal(size=b.shape))
     with pytest.raises(ArithmeticError, match="the counts differ too much for float64 to resolve"):
         preferences.fit_bradley_terry(JOURNALS)
+
+
+def newton_steps_taken(monkeypatch, *sizes, prompts=1):
+    """How many steps the solver takes when it is handed steps of these sizes, one after another."""
+    handed = []
+
+    def solve(curvature, slope):
+        handed.append(sizes[len(handed)])
+        return np.multiply.outer(np.resize(handed[-1], prompts), [[0.5], [-0.5]])
+
+    monkeypatch.setattr(np.linalg, "solve", solve)
+    preferences.fit_bradley_terry(np.tile([[0, 1], [2, 0]], (prompts, 1, 1)))
+    return len(handed)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"),
+    [
+        ((0.0, 1.0), 1),
+        ((1e-12, 1.0), 1),
+        ((1.1e-12, 1e-13, 1.0), 2),
+        ((1.0, 1e-2, 1e-13, 1.0), 3),
+        ((1.0, 1e-7, 1e-8, 1e-8, 1.0), 4),
+        ((1.0, 1e-8, 1e-7, 1.0), 3),
+        ((1e-3, 1e-3, 2e-3, 1e-6, 1e-6, 1e-7, 1e-13, 1.0), 7),
+        ((1.0, [1e-13, 1e-3], [1e-13, 1e-13], 1.0), 3),
+    ],
+)
+def test_newton_stops_when_steps_vanish_or_stop_shrinking_below_a_millionth(
+    monkeypatch, sizes, taken
+):
+    assert newton_steps_taken(monkeypatch, *sizes, prompts=np.size(sizes[1])) == taken
+
+
+def test_newton_gives_up_after_two_thousand_steps(monkeypatch):
+    with pytest.raises(IndexError):  # one more is asked for
+        newton_steps_taken(monkeypatch, *[1.0] * 1999)
+    with pytest.raises(ArithmeticError):
+        newton_steps_taken(monkeypatch, *[1.0] * 2000)
+
+
+def test_a_last_step_of_a_millionth_is_not_resolved_and_one_just_below_is(monkeypatch):
+    assert newton_steps_taken(monkeypatch, *[1.0] * 1999, 0.99e-6) == 2000
+    with pytest.raises(ArithmeticError):
+        newton_steps_taken(monkeypatch, *[1.0] * 1999, 1e-6)
 
 
 # --- maximum likelihood: existence ---------------------------------------------------------------
