@@ -135,6 +135,27 @@ def test_rows_of_float32_keep_their_kl_positive():
     assert (distributions.kl_divergence(p, softmax(logits[::-1])) > 0).all()
 
 
+@pytest.mark.parametrize("p", [1.0, 0.3, 1e-300])
+@pytest.mark.parametrize("d", [1e-9, 1e-5, 9.9e-4, 1.01e-3, 0.03, 0.99, 1.01, 5.0, 40.0, 600.0])
+def test_each_term_agrees_with_fifty_digits_on_both_sides_of_equality(p, d):
+    """Near and far formulas meet at d = 1e-3 and d = 1: a seam would show beside them."""
+    for log_ratio in (d, -d) if p * np.exp(min(d, 600.0)) < 1e8 else (d,):
+        with mpmath.workdps(400):
+            d_ = mpmath.mpf(log_ratio)
+            expected = float(mpmath.mpf(p) * (d_ + mpmath.exp(-d_) - 1))
+        found = distributions._terms(np.array([p]), np.array([p * np.exp(-log_ratio)]), log_ratio)
+        assert float(found[0]) == pytest.approx(expected, rel=1e-11, abs=0)
+
+
+def test_a_term_without_mass_in_p_is_q_and_one_without_mass_in_q_is_infinite():
+    p = np.array([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+    q = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    with np.errstate(divide="ignore"):
+        found = distributions.divergence_terms(p, np.log(p), np.log(q))
+    assert found[0].tolist() == [0.25, pytest.approx(np.log(4 / 3) - 0.25), 0.0]
+    assert found[1].tolist() == [np.inf, 0.75, pytest.approx(np.log(2) / 2 - 0.25)]
+
+
 # --- total variation, entropy, expectation --------------------------------------------------------
 
 

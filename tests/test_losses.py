@@ -368,3 +368,22 @@ def test_orpo_refuses_log_probabilities_above_zero():
 def test_every_loss_of_the_module_is_tested_here():
     public = [name for name, _ in inspect.getmembers(losses, inspect.isfunction) if name[0] != "_"]
     assert sorted(n for n in public if n.endswith("_loss")) == sorted(f"{n}_loss" for n in FORMULAS)
+
+
+#: The relatives again with nothing but beta given: what their keywords are then.
+UNLESS_GIVEN = {
+    "robust": lambda w, v: nll(w - v),
+    "exo": lambda w, v: kl_to_bernoulli(sigma(w - v), 1 - mpmath.mpf("0.001")),
+    "bco": lambda w, v: nll(w) + nll(-v),
+    "kto": lambda w, v: 2 - sigma(w) - sigma(-v),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_loss_given_only_beta_is_its_plain_formula(name):
+    points = [(-0.5, -1.25), (-2.0, -0.25)]
+    w, v = (torch.tensor(column).double() for column in zip(*points, strict=True))
+    ref = [] if name in REFERENCE_FREE else [torch.zeros_like(w)] * 2
+    formula, scale = {**FORMULAS, **UNLESS_GIVEN}[name], 1 if name in REFERENCE_FREE else BETA
+    expected = [float(formula(mpmath.mpf(scale * a), mpmath.mpf(scale * b))) for a, b in points]
+    assert function(name)(w, v, *ref, beta=BETA).tolist() == pytest.approx(expected, rel=1e-12)
