@@ -331,6 +331,32 @@ def test_a_loss_without_curvature_is_left_to_gradient_steps():
     assert np.diff(run.log_probs)[0, 0] == pytest.approx(-1, abs=1e-2)
 
 
+def test_a_newton_step_is_slope_over_curvature_and_there_is_none_if_one_prompt_has_none():
+    graph = _newton.ComparisonGraph(np.array([0, 3]), np.array([1, 2]), (2, 2))
+    pairs = torch.tensor(graph.chosen), torch.tensor(graph.rejected)
+    steps = _newton.NewtonSteps(graph, *pairs, torch.tensor([0.25, 0.75]).double())
+    slope = torch.tensor([1.0, -2.0]).double()
+    found = steps.direction(slope, torch.tensor([2.0, 0.5]).double())
+    assert found.flatten().tolist() == pytest.approx([-0.25, 0.25, -2, 2], rel=1e-14)
+    for flat in ([0.0, 0.5], [2.0, 0.0], [0.0, 0.0]):
+        assert steps.direction(slope, torch.tensor(flat).double()) is None
+
+
+def test_a_loss_flat_at_one_prompt_only_is_left_to_gradient_steps():
+    policy = TabularPolicy(np.full((2, 2), 0.5))
+    with torch.no_grad():
+        policy.theta += torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    wins = [[[0, 1], [3, 0]], [[0, 1], [0, 0]]]  # the second prompt's vote is content already
+
+    def squared(*log_probs, **keywords):
+        return hinge(*log_probs, **keywords) ** 2
+
+    run = train_dpo(policy, np.full((2, 2), 0.5), wins, beta=1.0, device="cpu", loss=squared)
+    assert len(run.history.loss) > 1000
+    # 3 relu(1 - s)^2 + relu(1 + s)^2 is least at s = 1/2; the other policy stays where it was.
+    assert np.diff(run.log_probs)[:, 0] == pytest.approx([0.5, -4.0], abs=1e-6)
+
+
 def test_a_loss_of_constant_slope_has_no_minimum_and_is_not_called_converged():
     def linear(w, v, ref_w, ref_v, **keywords):
         return v - w
