@@ -2,8 +2,9 @@
 
 A check cell of a notebook compares two things that were found by independent routes. The ledger
 decides, prints one stable line, stores the same in the cell's output for machines, and raises
-`ClaimFailed` when the comparison does not come out as claimed. The verdict on a claim is not
-declared but derived from its evidence:
+`ClaimFailed` when the comparison does not come out as claimed; a comparison that could not fail is
+refused with a `ValueError`. The verdict on a claim is not declared but derived from its evidence,
+and where it is not the catalogue's the run fails:
 
 ======================================  ====================
 evidence                                verdict
@@ -12,24 +13,32 @@ agreements only                         holds (or definition)
 agreements and a counterexample         qualified
 a printed formula refuted and repaired  refuted
 ======================================  ====================
+
+Symbolic evidence needs SymPy alone; NumPy is imported when numbers are compared.
 """
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-import numpy as np
 import sympy as sp
-from IPython.display import display
 
 from dpo_edu import symbolic
 
 EVIDENCE = "application/vnd.dpo-edu.evidence+json"
 HEADLINE = "application/vnd.dpo-edu.headline+json"
-MEANS = {"S": "symbolic", "N": "numeric", "T": "trained", "D": "data"}
-VERDICTS = ("holds", "definition", "qualified", "refuted")
+MEANS = {"S": "symbolic", "N": "numeric", "T": "trained", "D": "data", "F": "formal"}
+SPEAKS_FOR = {  # the kinds of evidence that a verdict rests on
+    "holds": {"agrees"},
+    "definition": {"agrees"},
+    "qualified": {"agrees", "counterexample"},
+    "refuted": {"refuted"},
+}
+VERDICTS = tuple(SPEAKS_FOR)
+RUNS = {"dpo_edu.training": "TrainingRun", "dpo_edu.rlhf": "PolicyRun"}
 
 
 class ClaimFailed(AssertionError):
@@ -73,6 +82,7 @@ class Evidence:
     kind: str  # agrees | counterexample | refuted
     held: str
     note: str = ""
+    source: str = ""  # of data: where they are from, under which licence
 
     def __str__(self) -> str:
         word = {"agrees": "holds", "counterexample": "fails without its hypothesis"}
@@ -114,35 +124,31 @@ def catalogue() -> dict[str, Claim]:
     return {id: Claim(id=id, **{**row, "means": tuple(row["means"])}) for id, row in rows.items()}
 
 
-def _deviation(found: Any, expected: Any) -> float:
-    """Largest absolute difference; infinities must agree in place and sign, NaN never agrees."""
-    a, b = np.broadcast_arrays(np.asarray(found, float), np.asarray(expected, float))
-    if a.size == 0:
-        return float("inf")
-    with np.errstate(invalid="ignore"):
-        gap = np.where(a == b, 0.0, np.abs(a - b))
-    return float("inf") if np.isnan(gap).any() else float(gap.max())
-
-
-def _text(number: float) -> str:
-    return f"{number:.4g}"
-
-
-def _is_symbolic(value: Any) -> bool:
-    return isinstance(value, (sp.Basic, sp.MatrixBase))
+def display(shown: Evidence | Headline) -> None:
+    """Show it in the notebook; print it where there is none."""
+    try:
+        from IPython.display import display as show
+    except ImportError:
+        print(shown)
+    else:
+        show(shown)
 
 
 class Ledger:
     """Records evidence for claims; the verdict must match the catalogue when the ledger is closed.
 
     Every method takes the claim's id and an optional `note` saying what was compared with what.
+    Numbers are arrays of finite real numbers of one shape, or a scalar against an array; symbolic
+    expressions are exact (SymPy, no decimals). `of` says where trained numbers or data are from: a
+    `TrainingRun`, `PolicyRun` or watched policy, or several; a `datasets.Votes`.
 
     Raises
     ------
     ClaimFailed
         When a comparison does not come out as claimed.
     ValueError
-        When the id is unknown, or the kind of evidence does not fit the claim's verdict.
+        When the id is unknown, or the comparison is not one: it could not fail, or what is compared
+        is not of the kind that the means demand.
 
     Source: the claims in ``claims.toml``.
 
@@ -154,27 +160,85 @@ class Ledger:
     def __init__(self) -> None:
         self.evidence: list[Evidence] = []
         self._claims = catalogue()
+        self._watched: list[tuple[Any, list[Any]]] = []
 
     def symbolic(self, claim: str, found: sp.Expr, expected: sp.Expr, *, note: str = "") -> None:
-        """Two SymPy expressions are equal; general-n sums are compared term by term."""
+        """Two SymPy expressions (or matrices) are equal, whatever their symbols stand for."""
+        self._known(claim)
         self._equal(claim, found, expected)
         self._record(claim, "S", "agrees", "found - expected = 0 identically", note)
 
     def numeric(
-        self, claim: str, found: Any, expected: Any, *, bound: float = 1e-12, note: str = ""
+        self,
+        claim: str,
+        found: Any,
+        expected: Any,
+        *,
+        bound: float | None = None,
+        relative: float | None = None,
+        note: str = "",
     ) -> None:
-        """Two arrays found by independent routes agree within `bound`."""
-        self._within(claim, "N", found, expected, bound, note)
+        """Two arrays found by independent routes agree within `bound` (1e-12 if nothing is said),
+        or within the `relative` share of every expected value.
+        """
+        self._within(claim, "N", found, expected, bound, relative, note, None)
 
     def trained(
-        self, claim: str, found: Any, expected: Any, *, bound: float, note: str = ""
+        self,
+        claim: str,
+        found: Any,
+        expected: Any,
+        *,
+        of: Any,
+        bound: float | None = None,
+        relative: float | None = None,
+        note: str = "",
     ) -> None:
-        """What training reached agrees with what theory says, within `bound`."""
-        self._within(claim, "T", found, expected, bound, note)
+        """What the training `of` a run reached agrees with what theory says."""
+        self._within(claim, "T", found, expected, bound, relative, note, of)
 
-    def data(self, claim: str, found: Any, expected: Any, *, bound: float, note: str = "") -> None:
-        """What real votes give agrees with the expected value, within `bound`."""
-        self._within(claim, "D", found, expected, bound, note)
+    def data(
+        self,
+        claim: str,
+        found: Any,
+        expected: Any,
+        *,
+        of: Any,
+        bound: float | None = None,
+        relative: float | None = None,
+        note: str = "",
+    ) -> None:
+        """What the real votes `of` a data set give agrees with the expected value."""
+        self._within(claim, "D", found, expected, bound, relative, note, of)
+
+    def true(
+        self,
+        claim: str,
+        means: str,
+        left: Any,
+        relation: str,
+        right: Any,
+        *,
+        of: Any = None,
+        note: str = "",
+    ) -> None:
+        """An inequality holds at every entry: `relation` is one of ``< <= > >=``.
+
+        >>> Ledger().true("G5", "N", [-2.0, -0.3], "<", 0, note="eigenvalues")
+        G5  numeric  holds: left < right, by 0.3 or more   (eigenvalues)
+        """
+        self._known(claim)
+        source = self._source(claim, means, of)
+        if means == "S":
+            held = self._ordered(claim, left, relation, right)
+        else:
+            from dpo_edu import _compare
+
+            holds, gap = _compare.margin(left, relation, right)
+            if not holds:
+                raise ClaimFailed(claim, f"left {relation} right", f"a margin of {gap:.4g}")
+            held = f"left {relation} right, {_compare.at_least(gap)}"
+        self._record(claim, means, "agrees", held, note, source)
 
     def counterexample(
         self,
@@ -185,11 +249,19 @@ class Ledger:
         *,
         when: str,
         by: float | None = None,
+        of: Any = None,
+        at: Mapping[sp.Expr, sp.Expr] | None = None,
         note: str = "",
     ) -> None:
-        """Without its hypothesis (`when` says which) the statement misses, by at least `by`."""
-        miss = self._misses(claim, found, expected, by)
-        self._record(claim, means, "counterexample", f"{when}: {miss}", note)
+        """Without its hypothesis (`when` says which) the statement misses, by at least `by`.
+
+        Symbolic expressions miss at a genuine policy; `at` fixes symbols that only the caller knows
+        how to choose, such as probabilities.
+        """
+        self._known(claim)
+        source = self._source(claim, means, of)
+        missed = self._misses(claim, means, found, expected, by, at)
+        self._record(claim, means, "counterexample", f"{when}: {missed}", note, source)
 
     def refuted(
         self,
@@ -200,18 +272,31 @@ class Ledger:
         repaired: Any,
         truth: Any,
         by: float | None = None,
-        bound: float = 1e-12,
+        bound: float | None = None,
+        relative: float | None = None,
+        of: Any = None,
+        at: Mapping[sp.Expr, sp.Expr] | None = None,
         note: str = "",
     ) -> None:
         """The printed formula misses the truth by at least `by`; the repaired one hits it."""
-        miss = self._misses(claim, printed, truth, by)
-        if _is_symbolic(repaired):
+        self._known(claim)
+        source = self._source(claim, means, of)
+        missed = self._misses(claim, means, printed, truth, by, at)
+        if means == "S":
             self._equal(claim, repaired, truth)
             hit = "repaired - truth = 0 identically"
         else:
-            self._agree(claim, repaired, truth, bound)
-            hit = f"|repaired - truth| <= {_text(bound)}"
-        self._record(claim, means, "refuted", f"printed {miss}; {hit}", note)
+            hit = self._agree(claim, repaired, truth, bound, relative)
+            hit = hit.replace("found", "repaired").replace("expected", "truth")
+        self._record(claim, means, "refuted", f"printed {missed}; {hit}", note, source)
+
+    def watch(self, policy: Any) -> None:
+        """Remember a policy's parameters, before a training loop that leaves no run behind."""
+        if not (hasattr(policy, "log_probs") and hasattr(policy, "parameters")):
+            raise ValueError(
+                f"policy: expected a module with log_probs(), got {type(policy).__name__}"
+            )
+        self._watched.append((policy, [p.detach().clone() for p in policy.parameters()]))
 
     def headline(self, name: str, value: str) -> None:
         """Put a figure at the head of the report that a full run prints."""
@@ -227,60 +312,136 @@ class Ledger:
             own = [e for e in self.evidence if e.claim == claim.id]
             means = "".join(m for m in MEANS if any(e.means == m for e in own))
             print(f"{claim.id:<3} {claim.verdict:<10} {means:<4} {claim.statement}")
-        print(f"{len(touched)} claims, {len(self.evidence)} checks, all as claimed.")
+        against = contradictions(self.evidence, self._claims)
+        print(f"{len(touched)} claims, {len(self.evidence)} checks, ", end="")
+        print("not all as claimed." if against else "all as claimed.", *against, sep="\n")
 
-    def _claim(self, claim: str, kind: str) -> Claim:
+    def _known(self, claim: str) -> None:
         if claim not in self._claims:
             raise ValueError(f"claim: expected an id in claims.toml, got {claim!r}")
-        allowed = {
-            "holds": {"agrees"},
-            "definition": {"agrees"},
-            "qualified": {"agrees", "counterexample"},
-            "refuted": {"refuted"},
-        }
-        verdict = self._claims[claim].verdict
-        if kind not in allowed[verdict]:
-            raise ValueError(f"{claim}: expected evidence that it is {verdict}, got {kind!r}")
-        return self._claims[claim]
 
-    def _record(self, claim: str, means: str, kind: str, held: str, note: str) -> None:
-        self._claim(claim, kind)
-        if means not in MEANS:
-            raise ValueError(f"means: expected one of S, N, T, D, got {means!r}")
-        entry = Evidence(claim, means, kind, held, note)
+    def _record(
+        self, claim: str, means: str, kind: str, held: str, note: str, source: str = ""
+    ) -> None:
+        entry = Evidence(claim, means, kind, held, note, source)
         self.evidence.append(entry)
         display(entry)
 
     def _within(
-        self, claim: str, means: str, found: Any, expected: Any, bound: float, note: str
+        self,
+        claim: str,
+        means: str,
+        found: Any,
+        expected: Any,
+        bound: float | None,
+        relative: float | None,
+        note: str,
+        of: Any,
     ) -> None:
-        self._agree(claim, found, expected, bound)
-        held = f"|found - expected| <= {_text(bound)}" if bound else "found = expected"
-        self._record(claim, means, "agrees", held, note)
+        self._known(claim)
+        source = self._source(claim, means, of)
+        held = self._agree(claim, found, expected, bound, relative)
+        self._record(claim, means, "agrees", held, note, source)
 
-    def _agree(self, claim: str, found: Any, expected: Any, bound: float) -> None:
-        gap = _deviation(found, expected)
-        if not gap <= bound:
-            raise ClaimFailed(
-                claim, f"agreement within {_text(bound)}", f"a difference of {_text(gap)}"
-            )
+    def _agree(
+        self, claim: str, found: Any, expected: Any, bound: float | None, relative: float | None
+    ) -> str:
+        from dpo_edu import _compare
+
+        holds, text, gap = _compare.agreement(found, expected, bound, relative)
+        if not holds:
+            raise ClaimFailed(claim, text, f"a difference of {gap}")
+        return text
 
     def _equal(self, claim: str, found: sp.Expr, expected: sp.Expr) -> None:
-        # Equal first: the difference of two infinities is no number.
-        if found != expected and not symbolic.is_zero(sp.sympify(found) - sp.sympify(expected)):
+        left, right = _exact("found", found), _exact("expected", expected)
+        if isinstance(left, sp.MatrixBase) != isinstance(right, sp.MatrixBase) or (
+            isinstance(left, sp.MatrixBase) and left.shape != right.shape
+        ):
+            raise ValueError(f"expected: expected the shape of found, got {right}")
+        gaps = left - right
+        if not all(map(symbolic.is_zero, gaps if isinstance(gaps, sp.MatrixBase) else [gaps])):
             raise ClaimFailed(claim, str(expected), f"{found}, not shown to be equal")
 
-    def _misses(self, claim: str, found: Any, expected: Any, by: float | None) -> str:
+    def _ordered(self, claim: str, left: Any, relation: str, right: Any) -> str:
+        gap = sp.simplify(sp.expand_log(_exact("left", left) - _exact("right", right)))
+        signs = {"<": "negative", "<=": "nonpositive", ">": "positive", ">=": "nonnegative"}
+        if relation not in signs:
+            raise ValueError(f"relation: expected one of {', '.join(signs)}, got {relation!r}")
+        if not getattr(gap, f"is_{signs[relation]}"):
+            raise ClaimFailed(claim, f"left {relation} right", f"left - right = {gap}, sign open")
+        return f"left - right is {signs[relation]} whatever its symbols"
+
+    def _misses(
+        self,
+        claim: str,
+        means: str,
+        found: Any,
+        expected: Any,
+        by: float | None,
+        at: Mapping[sp.Expr, sp.Expr] | None,
+    ) -> str:
         """How far the formula misses, in words; raises if it does not."""
-        if by is None:
-            if not symbolic.differs(found, expected):
+        if means == "S":
+            if by is not None:
+                raise ValueError(f"by: expected None for symbolic evidence, got {by!r}")
+            missed = symbolic.miss(_exact("found", found), _exact("expected", expected), at)
+            if missed is None:
                 raise ClaimFailed(claim, f"something other than {expected}", str(found))
-            gap = symbolic.at_numbers(found - expected)
-            return f"misses by {sp.N(gap, 4)} at sample numbers"
-        size = _deviation(found, expected)
-        if not size >= by > 0:
-            raise ClaimFailed(claim, f"a miss of {_text(by)} or more", f"a miss of {_text(size)}")
-        return f"misses by {size:.3g} >= {_text(by)}"
+            return f"misses by {missed[0]:.4g} at {missed[1]}"
+        if at is not None:
+            raise ValueError("at: expected None for evidence in numbers")
+        from dpo_edu import _compare
+
+        misses, size = _compare.miss(found, expected, by)
+        if not misses:
+            raise ClaimFailed(claim, f"a miss of {by:.4g} or more", f"a miss of {size:.4g}")
+        return f"misses by {size:.3g} >= {by:.4g}"
+
+    def _source(self, claim: str, means: str, of: Any) -> str:
+        """Refuse trained numbers without training and data without a source; say the source."""
+        if means not in MEANS or means == "F":
+            raise ValueError(f"means: expected one of S, N, T, D, got {means!r} (F: formal proofs)")
+        if means in ("S", "N"):
+            if of is not None:
+                raise ValueError(f"of: expected None for means {means}, got {type(of).__name__}")
+            return ""
+        for item in of if isinstance(of, (list, tuple)) and of else [of]:
+            if means == "D" and not _is(item, "dpo_edu.datasets", "Votes"):
+                raise ValueError(f"of: expected datasets.Votes, got {type(item).__name__}")
+            if means == "T" and not self._is_trained(item):
+                raise ValueError(
+                    "of: expected a TrainingRun, a PolicyRun, or a policy that was watched and has "
+                    f"changed since, got {type(item).__name__}"
+                )
+        votes = (of if isinstance(of, (list, tuple)) else [of]) if means == "D" else []
+        return "; ".join(dict.fromkeys(f"{v.source} ({v.licence})" for v in votes))
+
+    def _is_trained(self, item: Any) -> bool:
+        """A run that the package returned, or a policy with other parameters than when watched."""
+        starts = [start for policy, start in self._watched if policy is item]
+        if not starts:
+            return any(_is(item, module, name) for module, name in RUNS.items())
+        pairs = zip(item.parameters(), starts[-1], strict=True)
+        return any(bool((now.detach().cpu() != then.cpu()).any()) for now, then in pairs)
+
+
+def _exact(name: str, value: Any) -> Any:
+    """A SymPy expression, or a matrix that is not empty, without decimals or infinities."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = sp.Integer(value)
+    if not isinstance(value, (sp.Expr, sp.MatrixBase)):
+        raise ValueError(f"{name}: expected a SymPy expression, got {type(value).__name__}")
+    if isinstance(value, sp.MatrixBase) and not value:
+        raise ValueError(f"{name}: expected at least one entry, got an empty matrix")
+    if value.has(sp.Float, sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
+        raise ValueError(f"{name}: expected exact, finite, real terms, got {value}")
+    return value
+
+
+def _is(item: Any, module: str, name: str) -> bool:
+    """Whether it is of that class, which need not be imported to find that it is not."""
+    return module in sys.modules and isinstance(item, getattr(sys.modules[module], name))
 
 
 def evidence_in(notebook: Mapping[str, Any]) -> list[Evidence]:
@@ -321,6 +482,19 @@ def verdict_of(evidence: Sequence[Evidence]) -> str | None:
     return found.get(frozenset(kinds))
 
 
+def contradictions(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> list[str]:
+    """Evidence of a kind that the catalogue's verdict does not rest on, with the evidence.
+
+    >>> contradictions([Evidence("P3", "N", "agrees", "found = expected")], catalogue())
+    ['P3: the catalogue says refuted, against it: P3  numeric  holds: found = expected']
+    """
+    return [
+        f"{e.claim}: the catalogue says {claims[e.claim].verdict}, against it: {e}"
+        for e in evidence
+        if e.claim in claims and e.kind not in SPEAKS_FOR[claims[e.claim].verdict]
+    ]
+
+
 def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> list[str]:
     """What the evidence leaves open: unknown ids, missing means, verdicts that differ.
 
@@ -329,6 +503,7 @@ def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> l
     """
     entries = list(evidence)
     found = [f"{e.claim}: not in the catalogue" for e in entries if e.claim not in claims]
+    found += contradictions(entries, claims)
     for claim in claims.values():
         own = [e for e in entries if e.claim == claim.id]
         missing = [m for m in claim.means if m not in {e.means for e in own}]

@@ -1,8 +1,16 @@
 """SymPy symbols, the Lagrangian, and how a sum over a symbolic number n of responses is read.
 
-The responses are numbered 1..n and n stays a symbol: nothing here is proved for n = 3 only.
-Policies, references and rewards are indexed families ``p[i], q[i], r[i]``.
+The responses are numbered 1..n and n stays a symbol. Policies, references and rewards are indexed
+families ``p[i], q[i], r[i]``. `is_zero` proves that an expression vanishes for every n; `miss`
+shows that two expressions differ, at a genuine policy.
+
+Needs SymPy and nothing else.
 """
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import sympy as sp
 
@@ -13,6 +21,10 @@ q = sp.IndexedBase("pi^ref", positive=True)
 r = sp.IndexedBase("r", real=True)
 beta, Z = sp.symbols("beta Z", positive=True)
 lam = sp.Symbol("lambda", real=True)
+
+POLICIES = ("pi", "pi^ref")  # families that sum to 1 over the responses of a prompt
+FAMILIES = (*POLICIES, "r")  # families that have one member for each response
+DIGITS = 30
 
 
 def total(term: sp.Expr) -> sp.Sum:
@@ -45,93 +57,237 @@ def lagrangian() -> sp.Expr:
 def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
     """Partial derivative of a sum over responses with respect to one of its members.
 
-    SymPy returns a sum of Kronecker deltas; it collapses because the index of `variable` lies in
-    1..n, which is the one fact supplied here. The index must differ from the summation index i.
-
-    Raises
-    ------
-    ValueError
-        If `variable` carries the summation index.
+    SymPy returns a sum of Kronecker deltas; it collapses because the index of `variable`, like j
+    and k, lies in 1..n, which is the one fact supplied here.
 
     >>> derivative(total(p[i] ** 2), p[k])
     2*pi[k]
+    >>> derivative(sp.Sum(p[k], (k, 1, n)), p[k])
+    1
     """
-    if i in variable.indices:
-        raise ValueError(f"variable: expected an index other than the summed {i}, got {variable}")
-    inside = {sp.Le(index, n): True for index in (j, k)}
-    return sp.diff(expression, variable).doit().subs(inside)
+    inside = {sp.Le(index, n): True for index in {j, k, *variable.indices}}
+    summed = {index for s in expression.atoms(sp.Sum) for index in s.variables}
+    clash = summed & set().union(*(index.free_symbols for index in variable.indices))
+    apart = bound_apart(expression) if clash else expression
+    return sp.diff(apart, variable).doit().subs(inside)
 
 
-def merged(expression: sp.Expr) -> sp.Expr:
-    """One summand for the whole expression: ``c1 sum f + c2 sum g`` becomes ``c1 f + c2 g``.
-
-    Terms without a sum stay outside and are returned as they are, so an expression is a sum of
-    `merged` only if all its terms are sums.
-
-    >>> merged(total(p[i]) - 2 * total(q[i])) == p[i] - 2 * q[i]
-    True
-    """
-    summands = []
-    for term in sp.Add.make_args(sp.expand(expression)):
-        coefficient, factor = term.as_independent(sp.Sum, as_Add=False)
-        summands.append(coefficient * factor.function if isinstance(factor, sp.Sum) else term)
-    return sp.Add(*summands)
+# --- a proof that an expression vanishes -------------------------------------------------------
 
 
 def is_zero(expression: sp.Expr) -> bool:
-    """Whether an expression vanishes identically, general-n sums being compared term by term.
+    """Whether SymPy proves that an expression vanishes, whatever its symbols stand for.
 
-    Equal summands imply equal sums, so True is a proof. False means only that no proof was found:
-    use `differs` to establish that two expressions are unequal.
+    True is a proof for every n, for sums whose limits are in order (an empty sum is 0). False means
+    only that no proof was found: `miss` establishes that two expressions are unequal.
 
     >>> is_zero(total(p[i] * sp.log(p[i] / q[i])) - total(p[i] * (sp.log(p[i]) - sp.log(q[i]))))
     True
+    >>> is_zero(total(p[i]) - sp.Sum(p[i], (i, 2, n)))
+    False
     """
-    expression = sp.sympify(expression)
-    if _simplest(expression) == 0:
-        return True
-    return expression.has(sp.Sum) and _only_sums(expression) and _simplest(merged(expression)) == 0
+    apart = bound_apart(sp.sympify(expression))
+    return bool(sp.simplify(sp.expand(sp.expand_log(apart))) == 0)
 
 
-def _only_sums(expression: sp.Expr) -> bool:
-    """Every term is one sum times a coefficient that does not depend on the summed index."""
-    terms = sp.Add.make_args(sp.expand(expression))
-    factors = [term.as_independent(sp.Sum, as_Add=False)[1] for term in terms]
-    return i not in expression.free_symbols and all(isinstance(f, sp.Sum) for f in factors)
+class _Bound(sp.Symbol):  # type: ignore[misc]
+    """A summation index; equal to no symbol that anybody else makes."""
+
+    __slots__ = ()
 
 
-def _simplest(expression: sp.Expr) -> sp.Expr:
-    return sp.simplify(sp.expand(sp.expand_log(expression)))
+def bound_apart(expression: sp.Expr) -> sp.Expr:
+    """The same expression with summation indices of its own, numbered from the innermost sum out.
+
+    A renamed index is then the same index, and no factor outside a sum can be mistaken for one that
+    runs with it: in ``r[v] * Sum(pi[v], (v, 1, n))`` the two v are different things.
+
+    >>> bound_apart(sp.Sum(p[k], (k, 1, n))) == bound_apart(total(p[i]))
+    True
+    """
+    if not expression.args or isinstance(expression, sp.Indexed):
+        return expression
+    if not isinstance(expression, (sp.Sum, sp.Product)):
+        return expression.func(*map(bound_apart, expression.args))
+    body = bound_apart(expression.function)
+    limits = [(old, *map(bound_apart, ends)) for old, *ends in expression.limits]
+    depth = max((int(s.name[1:]) for s in body.atoms(_Bound)), default=0)
+    for place, (old, low, high) in enumerate(limits):  # the innermost comes first
+        facts = {"positive": True} if low.is_Integer and low > 0 else {}
+        new = _Bound(f"_{depth + place + 1}", integer=True, **facts)
+        body = body.subs(old, new)
+        inner = [(s, low.subs(old, new), high.subs(old, new)) for s, low, high in limits[:place]]
+        limits = [*inner, (new, low, high), *limits[place + 1 :]]
+    return expression.func(body, *limits)
 
 
-def at_numbers(expression: sp.Expr, size: int = 3) -> sp.Expr:
+# --- genuine policies, at which two expressions differ -----------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """Numbers for every symbol: policies of `size` responses that sum to 1, and what follows.
+
+    Z is the partition function of these numbers and lambda the multiplier beta (1 - log Z). Other
+    symbols get a rational number that their assumptions allow, or the one in `given`. Free indices
+    stand for responses that no literal index names. Where not `genuine`, policies do not sum to 1
+    and Z and lambda are numbers like others; what holds whatever the symbols are holds there too.
+    """
+
+    size: int
+    seed: int = 0
+    given: Mapping[sp.Expr, sp.Expr] = field(default_factory=dict)
+    genuine: bool = True
+
+    def value(self, expression: sp.Expr) -> sp.Expr:
+        """The expression here, exactly: sums written out, then numbers put in.
+
+        Raises
+        ------
+        ValueError
+            If an index lies outside 1..size.
+
+        >>> Point(3).value(total(p[i]))
+        1
+        """
+        return self._written_out(expression).xreplace(self._numbers(expression))
+
+    def text(self, expression: sp.Expr) -> str:
+        """The numbers that the expression uses.
+
+        >>> Point(2).text(p[1] / beta)
+        'n = 2, beta = 7/3, pi = (5/6, 1/6)'
+        """
+        parts = {"n": str(self.size)} | {
+            str(s): str(v) for s, v in self._places(expression).items()
+        }
+        numbers = self._numbers(expression)
+        if self.genuine and {Z, lam} & numbers.keys():
+            numbers |= {beta: self._number(beta), q[1]: sp.S.One, r[1]: sp.S.One}
+        for symbol, number in sorted(numbers.items(), key=lambda pair: str(pair[0])):
+            name = str(symbol)
+            if isinstance(symbol, sp.Indexed) and str(symbol.base) in FAMILIES:
+                prompt = symbol.indices[:-1]
+                row = [symbol.base[(*prompt, y)] for y in range(1, self.size + 1)]
+                name = str(symbol.base) + (str(list(prompt)) if prompt else "")
+                number = "(" + ", ".join(str(self._number(member)) for member in row) + ")"
+            if symbol not in (Z, lam) or not self.genuine:
+                parts[name] = str(number)
+        return ", ".join(f"{name} = {number}" for name, number in parts.items())
+
+    def _places(self, expression: sp.Expr) -> dict[sp.Symbol, sp.Integer]:
+        """Free indices on responses that no literal index names; other whole numbers in 1..size."""
+        apart = bound_apart(sp.sympify(expression)).xreplace(dict(self.given))
+        used = set().union(
+            *(
+                a.args[-1:] if isinstance(a, sp.Indexed) else a.args
+                for a in apart.atoms(sp.Indexed, sp.KroneckerDelta)
+            ),
+            (),
+        )
+        free = {s for s in apart.free_symbols if s.is_integer and s != n}
+        free = {s for s in free if isinstance(s, sp.Symbol) and not isinstance(s, _Bound)}
+        indices = sorted(free & set().union(*(u.free_symbols for u in used), ()), key=str)
+        vacant = [y for y in range(1, len(indices) + len(used) + 1) if sp.Integer(y) not in used]
+        places = {s: sp.Integer(y) for s, y in zip(indices, vacant, strict=False)}
+        return places | {
+            s: sp.Integer(1 + _code(s, self.seed) % self.size) for s in free - {*indices}
+        }
+
+    def _written_out(self, expression: sp.Expr) -> sp.Expr:
+        placed = {**self._places(expression), n: sp.Integer(self.size), **self.given}
+        return bound_apart(sp.sympify(expression)).xreplace(placed).doit()
+
+    def _numbers(self, expression: sp.Expr) -> dict[sp.Expr, sp.Expr]:
+        """What every member of a family, and every other symbol, stands for."""
+        written = self._written_out(expression)
+        members = {m: self._number(m) for m in written.atoms(sp.Indexed)}
+        symbols = written.xreplace(members).free_symbols
+        return members | {s: self._number(s) for s in sorted(symbols, key=str)}
+
+    def _number(self, symbol: sp.Expr) -> sp.Expr:
+        if symbol in self.given:
+            return sp.sympify(self.given[symbol])
+        if isinstance(symbol, sp.Indexed) and str(symbol.base) in FAMILIES:
+            return self._of_response(symbol)
+        if symbol in (Z, lam) and self.genuine:
+            log_Z = sp.log(self.value(total(q[i] * sp.exp(r[i] / beta))))
+            return sp.exp(log_Z) if symbol == Z else self._number(beta) * (1 - log_Z)
+        code = _code(symbol, self.seed)
+        size = sp.Rational(1 + code % 29, 11) + sp.Rational(not (1 + code % 29) % 11, 3)  # never 1
+        return -size if symbol.is_negative or not (symbol.is_nonnegative or code % 2) else size
+
+    def _of_response(self, member: sp.Indexed) -> sp.Expr:
+        """A policy's probability, or a reward."""
+        *prompt, y = member.indices
+        if not (y.is_Integer and 1 <= y <= self.size):
+            raise ValueError(f"{member}: expected an index in 1..{self.size}, got {y}")
+        row = [_code((str(member.base), *prompt, m), self.seed) for m in range(1, self.size + 1)]
+        if str(member.base) == "r":
+            return sp.Rational(row[y - 1] % 31 - 15, 7)
+        weights = [1 + code % 9 for code in row]
+        return sp.Rational(weights[y - 1], sum(weights) if self.genuine else 7)
+
+
+def _code(key: object, seed: int) -> int:
+    """A whole number that depends on the name and the seed alone."""
+    return zlib.crc32(f"{key}, {seed}".encode()) >> 7
+
+
+def at_numbers(expression: sp.Expr, size: int = 3, seed: int = 0) -> sp.Expr:
     """The expression for `size` responses with fixed, unremarkable numbers in it.
 
-    A second reading of a general-n identity, by arithmetic instead of algebra, and the means to
-    show that two expressions differ. Policies are unnormalised on purpose.
+    Policies do not sum to 1 here, on purpose: equal values speak for an identity in all symbols.
 
     >>> at_numbers(total(r[i]), size=2) == at_numbers(r[1] + r[2], size=2)
     True
     """
-    concrete = sp.sympify(expression).subs({k: 1, j: 2}).subs(n, size).doit()
-    for base in (p, q, r):
-        numbers = {base[m]: _number(str(base), m) for m in range(1, size + 1)}
-        concrete = concrete.subs(numbers)
-    free = sorted(concrete.free_symbols, key=str)
-    return concrete.subs({s: _number(str(s), 0) for s in free})
+    return Point(size, seed, genuine=False).value(expression)
 
 
-def _number(name: str, index: int) -> sp.Rational:
-    """A rational in (0, 3) that depends on the name and the index alone."""
-    code = sum(ord(letter) * (place + 1) for place, letter in enumerate(name)) + 37 * index
-    return sp.Rational(101 + code * 7919 % 797, 331)
+def miss(
+    found: sp.Expr, expected: sp.Expr, at: Mapping[sp.Expr, sp.Expr] | None = None
+) -> tuple[float, str] | None:
+    """By how much two expressions differ at a genuine point, and the point; None if they agree.
+
+    Points of four sizes are tried.
+
+    Raises
+    ------
+    ValueError
+        If the difference is not a real number there, or its indices suit no size up to 8.
+
+    >>> miss(sp.exp(r[1]), sp.exp(r[1]) / beta)[1]
+    'n = 1, beta = 25/11, r = (-12/7)'
+    >>> miss(total(p[i]), sp.Integer(1)) is None  # every policy sums to 1
+    True
+    """
+    difference, tried = sp.sympify(found) - sp.sympify(expected), 0
+    for size in range(1, 9):
+        point = Point(size, size, dict(at or {}))
+        try:
+            value = point.value(difference)
+        except ValueError as error:
+            refusal = error
+            continue
+        gap = sp.N(value, DIGITS)
+        try:
+            number = complex(gap)
+        except TypeError:
+            number = complex("nan")
+        if not abs(number.imag) < 1e-20 or math.isinf(number.real):
+            raise ValueError(f"expected a real number at {point.text(difference)}, got {gap}")
+        if abs(number) > 1e-9:
+            return number.real, point.text(difference)
+        if (tried := tried + 1) == 4:
+            return None
+    raise refusal
 
 
 def differs(found: sp.Expr, expected: sp.Expr) -> bool:
-    """Whether two expressions are certainly unequal: they take different values at `at_numbers`.
+    """Whether two expressions certainly differ: `miss` finds a genuine point.
 
     >>> differs(sp.exp(r[k] / beta), sp.exp(r[k] * beta))
     True
     """
-    gap = sp.N(at_numbers(found) - at_numbers(expected), 30)
-    return bool(gap.is_number and abs(gap) > sp.Float("1e-9"))
+    return miss(found, expected) is not None

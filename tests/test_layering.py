@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dpo_edu"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "preferences", "statistics"]
-TRAINING = [name for name in MODULES if name.startswith("_") and name != "_checks"]
+TRAINING = [
+    name for name in MODULES if name.startswith("_") and name not in ("_checks", "_compare")
+]
 MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
     "datasets": {"_checks", "preferences"},
     "losses": {"_checks"},
@@ -20,7 +22,8 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "divergences": {"_checks", "distributions"},
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
     "symbolic": set(),
-    "ledger": {"symbolic"},
+    "_compare": {"_checks"},
+    "ledger": {"symbolic", "_compare"},
     "plots": {"_checks"},  # the name of an array type
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
