@@ -159,7 +159,7 @@ def objective(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: flo
     ValueError
         If an argument is not of that form.
 
-    Source: Rafailov et al. 2023, eq. 3; claim O1.
+    Source: Rafailov et al. 2023, eq. 3, for one prompt; claims O1 and O4.
 
     >>> float(objective([0.5, 0.5], [0.0, 1.0], [0.5, 0.5], beta=2.0))
     0.5
