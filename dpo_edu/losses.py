@@ -152,7 +152,7 @@ def robust_loss(
     ``((1 - e) l(s) - e l(-s)) / (1 - 2e) = l(s) - e s / (1 - 2e)``, unbounded below for e > 0.
     Gradient in s: ``-((1 - e) sigma(-s) + e sigma(s)) / (1 - 2e)``. Gives ``(N,)``, nats.
 
-    Source: Chowdhury et al. 2024 (arXiv 2403.00409), sec. 3.1.
+    Source: Chowdhury et al. 2024 (arXiv 2403.00409).
 
     >>> here, ref = torch.tensor([-1.0, -3.0]), torch.tensor([-2.0, -2.0])
     >>> robust_loss(here, ref, ref, ref, beta=1.0, label_smoothing=0.2)
@@ -290,8 +290,10 @@ def bco_loss(
 
     ``l(s_w - d) + l(d - s_l)``, nats, ``(N,)``, d = `reward_shift` in reward units (the paper takes
     a running mean of rewards). Gradient: ``-sigma(d - s_w)`` in s_w, ``sigma(s_l - d)`` in s_l.
+    The paper's weights, a density ratio of the prompts with good and with bad responses, are left
+    out: both responses of a pair answer one prompt.
 
-    Source: Jung et al. 2024 (arXiv 2404.04656), on pairs.
+    Source: Jung et al. 2024 (arXiv 2404.04656), on pairs and without density-ratio weights.
 
     >>> here, ref = torch.tensor([-1.0, -3.0]), torch.tensor([-2.0, -2.0])
     >>> bco_loss(here, ref, ref, ref, beta=1.0)
@@ -320,7 +322,7 @@ def sppo_loss(
     ``(h_w - 1/(2 beta))^2 + (h_l + 1/(2 beta))^2``, nats squared, ``(N,)``. Gradient:
     ``2 (h_w - 1/(2 beta))`` in h_w, ``2 (h_l + 1/(2 beta))`` in h_l.
 
-    Source: Wu et al. 2024 (arXiv 2405.00675), eq. 4.7 with votes for probabilities, eta = 1/beta.
+    Source: Wu et al. 2024 (arXiv 2405.00675), with votes for probabilities and eta = 1/beta.
 
     >>> here, ref = torch.tensor([-1.0, -3.0]), torch.tensor([-2.0, -2.0])
     >>> sppo_loss(here, ref, ref, ref, beta=1.0)
@@ -398,7 +400,8 @@ def kto_loss(
     """Prospect theory: gains and losses are felt from a point z0, and saturate.
 
     ``D sigma(beta z0 - s_w) + U sigma(s_l - beta z0)``, in [0, D + U], ``(N,)``, with z0 = `kl`
-    >= 0 in nats (the paper takes KL(pi || pi_ref), a constant to the gradient), weights D, U > 0.
+    >= 0 in nats, a constant to the gradient, weights D, U > 0. The paper takes KL(pi || pi_ref)
+    averaged over prompts and estimates it on each batch; notebook 12 has one prompt, and its KL.
     Gradient: ``-D sigma'(s_w - beta z0)`` in s_w, ``U sigma'(s_l - beta z0)`` in s_l. The paper's
     loss takes votes one by one; this is the sum over the two of a pair.
 
