@@ -1,29 +1,39 @@
-"""Negative controls: break one formula, run the committed check cell, see its claim fail.
+"""Negative controls: break one formula, run the committed check cell, see its evidence lines fail.
 
-A control of ``tests/controls/NN.toml`` replaces one piece of text in a `dpo_edu` module or in a
-cell of notebook NN. What then runs is the check cell, after the cells whose names it needs.
+A fault replaces one piece of text: in a `dpo_edu` module (``tests/controls/faults.toml``) or in a
+cell of notebook NN (``tests/controls/NN.toml``). A control of NN.toml names a fault, a check cell,
+and the lines of its evidence, counted from 1, that must fail. The check cell runs after the cells
+whose names it needs, and all of its lines are judged.
+
+``python tests/controls.py 07`` reports what each control of notebook 07 fells, and which lines no
+control fells; with ``--renew`` it writes the lines down, with ``--every-fault`` it tries all faults
+on the check cells that still have such lines.
 """
 
+import argparse
 import ast
 import contextlib
 import importlib
 import io
+import json
+import re
 import shutil
 import symtable
 import sys
 import tempfile
 import tomllib
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-MEANS = {"symbolic": "S", "numeric": "N", "trained": "T", "data": "D"}
-NO_FORMULAS = {"ledger.py", "plots.py", "_checks.py", "__init__.py"}
+FOLDER = ROOT / "tests" / "controls"
+METHODS = {"symbolic": "S", "numeric": "N", "trained": "T", "data": "D"}
+METHODS |= dict.fromkeys(("true", "counterexample", "refuted"), "")  # these are told their means
+NO_FORMULAS = {"ledger.py", "plots.py", "_checks.py", "_compare.py", "__init__.py"}
 
 
 class BadControl(Exception):
@@ -31,27 +41,60 @@ class BadControl(Exception):
 
 
 @dataclass(frozen=True)
-class Control:
-    """One substitution, and the claim whose check must notice it."""
+class Fault:
+    """One substitution of text, and the mistake that it stands for."""
 
-    notebook: str
-    claim: str
-    means: str
-    check: str
     where: str
     old: str
     new: str
     why: str
 
+    @property
+    def in_module(self) -> bool:
+        """Whether it breaks a module of `dpo_edu`, not a cell."""
+        return self.where.endswith(".py")
+
+
+@dataclass(frozen=True)
+class Control:
+    """A fault, a check cell, and the evidence lines of that cell which must notice."""
+
+    notebook: str
+    fault: str
+    check: str
+    lines: tuple[int, ...]
+
     def __str__(self) -> str:
-        return f"{self.notebook}-{self.claim}-{self.means}-{self.check}"
+        return f"{self.notebook}-{self.check}-{self.fault}"
 
 
-def controls(folder: Path = ROOT / "tests" / "controls") -> list[Control]:
+@dataclass(frozen=True)
+class Line:
+    """One call of the ledger: for which claim, by which means, and whether it came out."""
+
+    claim: str
+    means: str
+    holds: bool
+
+
+@cache
+def read(name: str) -> dict:
+    """One of the TOML files; an absent one is empty."""
+    path = FOLDER / f"{name}.toml"
+    return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def faults(notebook: str) -> dict[str, Fault]:
+    """The faults of the modules and those of a notebook's cells, by name."""
+    rows = read("faults").get("fault", {}) | read(notebook).get("fault", {})
+    return {name: Fault(**row) for name, row in rows.items()}
+
+
+def controls() -> list[Control]:
     """Every control, notebook by notebook."""
-    files = sorted(folder.glob("*.toml"))
-    rows = [(f.stem, row) for f in files for row in tomllib.loads(f.read_text("utf-8"))["control"]]
-    return [Control(notebook=number, **row) for number, row in rows]
+    stems = sorted(path.stem for path in FOLDER.glob("[0-9][0-9].toml"))
+    rows = [(stem, row) for stem in stems for row in read(stem).get("control", [])]
+    return [Control(notebook=stem, **row | {"lines": (*row["lines"],)}) for stem, row in rows]
 
 
 @cache
@@ -194,65 +237,106 @@ def is_ours(module: str) -> bool:
     return module == "dpo_edu" or module.startswith("dpo_edu.")
 
 
-def run_cells(sources: dict[str, str], slugs: list[str]) -> tuple[str, Exception] | None:
-    """Run the cells in one namespace, quietly; the slug and the exception where one raises."""
+@contextlib.contextmanager
+def judging() -> Iterator[list[Line]]:
+    """Let every call of the ledger be judged: a failing one is noted and does not raise."""
+    ledger = importlib.import_module("dpo_edu.ledger")
+    lines: list[Line] = []
+
+    def noted(method: str):
+        judge = getattr(ledger.Ledger, method)
+
+        @wraps(judge)
+        def call(self, claim, *given, **named):
+            means = METHODS[method] or (given[0] if given else named["means"])
+            try:
+                judge(self, claim, *given, **named)
+            except ledger.ClaimFailed:
+                lines.append(Line(claim, means, False))
+            else:
+                lines.append(Line(claim, means, True))
+
+        return call
+
+    for method in METHODS:
+        setattr(ledger.Ledger, method, noted(method))
+    ledger.display = lambda _: None
+    yield lines
+
+
+def run_cells(sources: dict[str, str], slugs: list[str]) -> list[Line]:
+    """Run the cells in one namespace, quietly; the evidence lines of the last of them."""
     namespace = {"__name__": "__main__", "display": lambda *_, **__: None}
-    for slug in slugs:
-        try:
-            code = compile(sources[slug], f"<cell {slug}>", "exec")
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(code, namespace)
-        except Exception as error:
-            return slug, error
-    return None
+    with judging() as lines:
+        for slug in slugs:
+            lines.clear()
+            try:
+                code = compile(sources[slug], f"<cell {slug}>", "exec")
+                with contextlib.redirect_stdout(io.StringIO()):
+                    exec(code, namespace)
+            except Exception as error:
+                raise BadControl(f"cell {slug} raises {error!r}") from error
+        return list(lines)
 
 
-def baseline(notebook: str, check: str, sources: dict[str, str] | None = None) -> None:
-    """Without a substitution the check passes (or its controls would prove nothing)."""
+def baseline(notebook: str, check: str, sources: dict[str, str] | None = None) -> list[Line]:
+    """The evidence lines of a check cell, which all hold without a substitution."""
     sources = sources or cells(notebook)
     with fresh_package():
-        failure = run_cells(sources, needed_cells(sources, check))
-    if failure:
-        raise BadControl(f"without substitution, cell {failure[0]} raises {failure[1]!r}")
+        lines = run_cells(sources, needed_cells(sources, check))
+    if not all(line.holds for line in lines):
+        raise BadControl(f"without substitution, {lines} do not all hold")
+    return lines
 
 
-def violate(control: Control, sources: dict[str, str] | None = None) -> None:
-    """Apply the control and run its check; `BadControl` unless exactly that claim fails there."""
-    sources = dict(sources or cells(control.notebook))
-    if control.check not in sources:
-        raise BadControl(f"no cell {control.check}")
-    slugs = needed_cells(sources, control.check)
-    in_module = control.where.endswith(".py")
-    if in_module:
-        refuse_module(control)
+def felled(check: str, fault: Fault, sources: dict[str, str]) -> list[int]:
+    """The evidence lines of a check cell, counted from 1, that fail under a fault."""
+    if check not in sources:
+        raise BadControl(f"no cell {check}")
+    slugs = needed_cells(sources, check)
+    change = ()
+    if fault.in_module:
+        refuse_module(fault)
+        change = (fault.where, fault.old, fault.new)
     else:
-        refuse_cell(control, sources, slugs)
-        sources[control.where] = sources[control.where].replace(control.old, control.new)
-    change = (control.where, control.old, control.new) if in_module else ()
+        refuse_cell(fault, check, sources, slugs)
+        broken = sources[fault.where].replace(fault.old, fault.new)
+        sources = sources | {fault.where: broken}
     with fresh_package(*change):
-        failure = run_cells(sources, slugs)
-    if failure is None:
-        raise BadControl("the check still passes")
-    slug, error = failure
-    if slug != control.check or type(error).__name__ != "ClaimFailed":
-        raise BadControl(f"cell {slug} raises {error!r}, not the claim's failure in the check cell")
-    means = failing_means(sources[slug], error)
-    if error.claim != control.claim or means not in (control.means, None):
-        raise BadControl(f"what fails first is {error.claim} by {means}")
+        lines = run_cells(sources, slugs)
+    return [place for place, line in enumerate(lines, 1) if not line.holds]
 
 
-def failing_means(source: str, error: Exception) -> str | None:
-    """By which means the failing ledger call judges; None where the source does not say."""
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next(f.lineno for f in reversed(frames) if f.filename.startswith("<cell "))
-    for call in ledger_calls(source):
-        if call.lineno <= line <= call.end_lineno:
-            if call.func.attr in MEANS:
-                return MEANS[call.func.attr]
-            named = [k.value for k in call.keywords if k.arg == "means"]
-            given = (call.args[1:2] + named)[0]
-            return given.value if isinstance(given, ast.Constant) else None
-    return None
+def violate(control: Control, fault: Fault, sources: dict[str, str] | None = None) -> list[int]:
+    """Apply the control; `BadControl` unless all its lines fail. The other lines that fail, too."""
+    found = felled(control.check, fault, dict(sources or cells(control.notebook)))
+    if not control.lines:
+        raise BadControl(f"no line is said to fail; {found} do")
+    if still := sorted(set(control.lines) - set(found)):
+        raise BadControl(f"lines {still} still hold; {found} fail")
+    return sorted(set(found) - set(control.lines))
+
+
+def evidence_lines(notebook: str) -> dict[str, list[tuple[str, str]]]:
+    """Claim and means of every evidence line that a notebook committed, cell by cell."""
+    from dpo_edu import ledger
+
+    (path,) = (ROOT / "notebooks").glob(f"{notebook}_*.ipynb")
+    found = {}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if entries := ledger.evidence_in({"cells": [cell]}):
+            found[cell["id"]] = [(e.claim, e.means) for e in entries]
+    return found
+
+
+def uncovered(notebook: str) -> dict[str, list[int]]:
+    """The evidence lines, cell by cell, that no control fells."""
+    covered = {(c.check, line) for c in controls() if c.notebook == notebook for line in c.lines}
+    open_lines = {
+        check: [n for n in range(1, len(lines) + 1) if (check, n) not in covered]
+        for check, lines in evidence_lines(notebook).items()
+    }
+    return {check: lines for check, lines in open_lines.items() if lines}
 
 
 # --- what may be substituted --------------------------------------------------------------------
@@ -268,36 +352,100 @@ def expected_names(source: str) -> set[str]:
     """Names standing alone as an expected value (or a printed formula's truth) in a ledger call."""
     values = []
     for call in ledger_calls(source):
-        place = 3 if call.func.attr == "counterexample" else 2
+        place = {"counterexample": 3, "true": 4}.get(call.func.attr, 2)
         values += call.args[place : place + 1]
-        values += [k.value for k in call.keywords if k.arg in ("expected", "truth")]
+        values += [k.value for k in call.keywords if k.arg in ("expected", "truth", "right")]
     return {value.id for value in values if isinstance(value, ast.Name)}
 
 
-def refuse_module(control: Control) -> None:
-    """A module control names a module with formulas, and its text occurs there exactly once."""
-    path = ROOT / "dpo_edu" / control.where
-    if control.where in NO_FORMULAS or not path.is_file():
-        raise BadControl(f"{control.where} is no module with formulas")
-    if (times := path.read_text("utf-8").count(control.old)) != 1:
-        raise BadControl(f"the text occurs {times} times in {control.where}")
+def refuse_module(fault: Fault) -> None:
+    """A module fault names a module with formulas, and its text occurs there exactly once."""
+    path = ROOT / "dpo_edu" / fault.where
+    if fault.where in NO_FORMULAS or not path.is_file():
+        raise BadControl(f"{fault.where} is not a module with formulas")
+    if (times := path.read_text("utf-8").count(fault.old)) != 1:
+        raise BadControl(f"the text occurs {times} times in {fault.where}")
 
 
-def refuse_cell(control: Control, sources: dict[str, str], slugs: list[str]) -> None:
-    """A cell control changes a formula the check needs, never the check or its expected value."""
-    if control.where not in slugs:
-        raise BadControl(f"the check does not need the cell {control.where}")
-    source = sources[control.where]
-    if (times := source.count(control.old)) != 1:
-        raise BadControl(f"the text occurs {times} times in {control.where}")
-    first = source[: source.index(control.old)].count("\n") + 1
-    last = first + control.old.count("\n")
-    expected = expected_names(sources[control.check])
+def refuse_cell(fault: Fault, check: str, sources: dict[str, str], slugs: list[str]) -> None:
+    """A cell fault changes a formula the check needs, never the check or its expected value."""
+    if fault.where not in slugs:
+        raise BadControl(f"the check does not need the cell {fault.where}")
+    source = sources[fault.where]
+    if (times := source.count(fault.old)) != 1:
+        raise BadControl(f"the text occurs {times} times in {fault.where}")
+    first = source[: source.index(fault.old)].count("\n") + 1
+    last = first + fault.old.count("\n")
+    expected = expected_names(sources[check])
     for statement in ast.parse(source).body:
         if not (statement.lineno <= last and first <= statement.end_lineno):
             continue
         text = ast.unparse(statement)
         if ledger_calls(text):
             raise BadControl("the text lies in a call of the ledger")
-        if control.where == control.check and names(text).binds & expected:
+        if fault.where == check and names(text).binds & expected:
             raise BadControl("the text lies in the expected value")
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def report(notebook: str, renew: bool, every_fault: bool) -> int:
+    """Print what each control fells and what none does; how many are bad or open."""
+    bad = 0
+    own = [control for control in controls() if control.notebook == notebook]
+    known = faults(notebook)
+    found = []
+    for control in own:
+        try:
+            fallen = felled(control.check, known[control.fault], cells(notebook))
+            verdict = "" if fallen and set(control.lines) <= set(fallen) else "BAD: "
+            others = sorted(set(fallen) - set(control.lines))
+            print(f"{verdict}{control}: {list(control.lines)}, others {others}", flush=True)
+        except (BadControl, KeyError) as error:
+            fallen, verdict = [], "BAD: "
+            print(f"BAD: {control}: {error}", flush=True)
+        found.append(fallen)
+        bad += bool(verdict)
+    if renew:
+        write_lines(notebook, found)
+    missing = uncovered(notebook)
+    for check, lines in missing.items():
+        named = [f"{n} ({' '.join(evidence_lines(notebook)[check][n - 1])})" for n in lines]
+        print(f"no control fells {check}: {', '.join(named)}")
+        for name, fault in known.items() if every_fault else ():
+            with contextlib.suppress(BadControl):
+                if useful := sorted(set(felled(check, fault, cells(notebook))) & set(lines)):
+                    print(f"    {name} would fell {useful}", flush=True)
+    return bad + sum(map(len, missing.values()))
+
+
+def write_lines(notebook: str, found: list[list[int]]) -> None:
+    """Put the lines that were seen to fall into the notebook's file, control by control."""
+    path, order = FOLDER / f"{notebook}.toml", iter(found)
+    text = re.sub(
+        r"(?m)^lines = \[.*\]$", lambda _: f"lines = {next(order)}", path.read_text("utf-8")
+    )
+    path.write_text(text, "utf-8")
+    read.cache_clear()
+
+
+def main() -> int:
+    """Report on one notebook, or on all."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", metavar="NN", help="such as 07; all by default")
+    parser.add_argument("--renew", action="store_true", help="write down which lines fall")
+    parser.add_argument("--every-fault", action="store_true", help="try all faults on open lines")
+    options = parser.parse_args()
+    chosen = options.notebooks or sorted(
+        path.name[:2] for path in (ROOT / "notebooks").glob("[0-9]*")
+    )
+    return int(sum(report(nb, options.renew, options.every_fault) for nb in chosen) > 0)
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT)]
+    from tools import notebooks
+
+    notebooks.prepare()
+    sys.exit(main())

@@ -3,46 +3,40 @@
 ``-k 07`` runs the controls of notebook 07, ``-k G4`` those of claim G4.
 """
 
-import json
 from dataclasses import replace
 
 import controls
 import pytest
-from controls import BadControl, Control
+from controls import BadControl, Control, Fault
 
-from dpo_edu import ledger
 from tools import notebooks
 
 CONTROLS = controls.controls()
-CHECKS = sorted({(c.notebook, c.check) for c in CONTROLS})
+NOTEBOOKS = [path.name[:2] for path in notebooks.numbered()]
+CHECKS = [(number, check) for number in NOTEBOOKS for check in controls.evidence_lines(number)]
 
 
 @pytest.mark.parametrize(("notebook", "check"), CHECKS, ids=map("-".join, CHECKS))
-def test_a_check_passes_when_nothing_is_broken(notebook: str, check: str) -> None:
-    controls.baseline(notebook, check)
+def test_a_check_holds_line_by_line_when_nothing_is_broken(notebook: str, check: str) -> None:
+    lines = [(line.claim, line.means) for line in controls.baseline(notebook, check)]
+    assert lines == controls.evidence_lines(notebook)[check]
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=str)
-def test_a_broken_formula_makes_its_claim_fail(control: Control) -> None:
-    controls.violate(control)
+def test_a_broken_formula_makes_its_lines_fail(control: Control) -> None:
+    controls.violate(control, controls.faults(control.notebook)[control.fault])
 
 
-def test_every_claim_has_a_control_for_each_of_its_means() -> None:
-    have = {(c.claim, c.means) for c in CONTROLS}
-    need = {(c.id, means) for c in ledger.catalogue().values() for means in c.means}
-    assert not need - have, f"claims without a control: {sorted(need - have)}"
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_evidence_line_has_a_control(notebook: str) -> None:
+    assert controls.uncovered(notebook) == {}
 
 
-def test_a_control_names_a_cell_that_committed_such_evidence() -> None:
-    astray = []
-    for control in CONTROLS:
-        (path,) = notebooks.numbered(control.notebook)
-        tree = json.loads(path.read_text("utf-8"))
-        cell = [c for c in tree["cells"] if c["id"] == control.check]
-        evidence = ledger.evidence_in({"cells": cell})
-        if (control.claim, control.means) not in {(e.claim, e.means) for e in evidence}:
-            astray.append(str(control))
-    assert not astray
+def test_every_fault_is_used_and_no_control_stands_twice() -> None:
+    used = {control.fault for control in CONTROLS}
+    named = [name for number in NOTEBOOKS for name in controls.faults(number)]
+    assert set(named) <= used
+    assert len({(c.notebook, c.fault, c.check) for c in CONTROLS}) == len(CONTROLS)
 
 
 # --- the runner itself, on a notebook made for it ---------------------------------------------
@@ -56,12 +50,13 @@ TOY = {
     "rebound": "beta = 0.7",
     "check": "found = weight(reward) / weight(reward).sum()\n"
     "best = gibbs.optimal_policy(reward, ref, beta=beta)\n"
-    "ledger.numeric('G4', found, best, note='by hand')",
+    "ledger.numeric('G4', found, best, note='by hand')\n"
+    "ledger.numeric('G4', found.sum(), 1, note='their sum')\n"
+    "ledger.true('G5', 'N', gibbs.objective(found, reward, ref, beta=beta), '>', 0.74)",
     "after": "raise SystemExit('a cell after the check')",
 }
-GOOD = Control(
-    "00", "G4", "N", "check", "formula", "r / beta", "r * beta", "beta on the wrong side"
-)
+FAULT = Fault("formula", "r / beta", "r * beta", "beta on the wrong side")
+GOOD = Control("00", "beta-on-the-wrong-side", "check", (1, 3))
 
 
 def test_the_runner_runs_only_what_the_check_needs() -> None:
@@ -76,32 +71,49 @@ def test_a_changed_object_counts_as_needed() -> None:
     assert controls.needed_cells(cells, "f") == ["imports", "a", "b", "c", "d", "f"]
 
 
-def test_a_control_in_a_cell_or_in_a_module_makes_the_claim_fail() -> None:
-    controls.violate(GOOD, TOY)
-    module = replace(GOOD, where="gibbs.py", old="(reward - best) / beta", new="reward - best")
-    controls.violate(module, TOY)
+def test_all_lines_of_the_cell_are_judged() -> None:
+    lines = controls.baseline("00", "check", TOY)
+    assert [(line.claim, line.means) for line in lines] == [("G4", "N"), ("G4", "N"), ("G5", "N")]
+    assert controls.felled("check", FAULT, TOY) == [1, 3]
+
+
+def test_a_control_in_a_cell_or_in_a_module_makes_its_lines_fail() -> None:
+    assert controls.violate(GOOD, FAULT, TOY) == []
+    assert controls.violate(replace(GOOD, lines=(1,)), FAULT, TOY) == [3]
+    module = replace(FAULT, where="gibbs.py", old="(reward - best) / beta", new="reward - best")
+    assert controls.violate(replace(GOOD, lines=(1,)), module, TOY) == []
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"new": "r / beta + 0"}, "still passes"),
+        ({"new": "r / beta + 0"}, "lines .1, 3. still hold"),
         ({"new": "r / nothing"}, "NameError"),
-        ({"claim": "G7"}, "what fails first is G4 by N"),
-        ({"means": "S"}, "what fails first is G4 by N"),
         ({"old": "r"}, "occurs"),
         ({"where": "rebound", "old": "7", "new": "5' + '"}, "SyntaxError"),
         ({"where": "unrelated", "old": "cell", "new": ""}, "does not need"),
         ({"where": "check", "old": "found, best", "new": "found, found"}, "call of the ledger"),
-        ({"where": "check", "old": "beta=beta", "new": "beta=1"}, "expected value"),
-        ({"where": "ledger.py", "old": "gap <= bound", "new": "False"}, "no module with formulas"),
+        ({"where": "check", "old": "beta=beta)\n", "new": "beta=1)\n"}, "expected value"),
+        ({"where": "ledger.py", "old": "gap <= bound", "new": "False"}, "not a module with form"),
         ({"where": "gibbs.py", "old": "no such text"}, "occurs 0 times"),
+    ],
+)
+def test_what_is_not_a_fault_is_refused(change: dict[str, str], message: str) -> None:
+    with pytest.raises(BadControl, match=message):
+        controls.violate(GOOD, replace(FAULT, **change), TOY)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lines": (1, 2, 3)}, "lines .2. still hold; .1, 3. fail"),
+        ({"lines": ()}, "no line is said to fail"),
         ({"check": "missing"}, "no cell missing"),
     ],
 )
-def test_what_is_no_control_is_refused(change: dict[str, str], message: str) -> None:
+def test_what_is_not_a_control_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadControl, match=message):
-        controls.violate(replace(GOOD, **change), TOY)
+        controls.violate(replace(GOOD, **change), FAULT, TOY)
 
 
 def test_a_check_that_fails_unbroken_is_found_out() -> None:
