@@ -20,7 +20,7 @@ from tools import notebooks
 
 BLOCK = 16  # pixels
 GREY_SHARE = 0.05  # of the range from black to white, for the mean of any one block
-SPEAKS = re.compile(r"^(ledger\.\w+|print|display|plt\.show)\(", re.MULTILINE)
+SPEAKS = re.compile(r"^(ledger\.(?!watch\b)\w+|print|display|plt\.show)\(", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(home|Users|root|tmp|var|work|mnt|private)/\w|[A-Z]:\\\w)")
 
 
