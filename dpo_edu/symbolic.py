@@ -65,7 +65,8 @@ def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
     >>> derivative(sp.Sum(p[k], (k, 1, n)), p[k])
     1
     """
-    inside = {sp.Le(index, n): True for index in {j, k, *variable.indices}}
+    members = {j, k, *variable.indices}
+    inside = {order: True for index in members for order in (sp.Le(index, n), sp.Ge(n, index))}
     summed = {index for s in expression.atoms(sp.Sum) for index in s.variables}
     clash = summed & set().union(*(index.free_symbols for index in variable.indices))
     apart = bound_apart(expression) if clash else expression
@@ -158,9 +159,9 @@ class Point:
         >>> Point(2).text(p[1] / beta)
         'n = 2, beta = 7/3, pi = (5/6, 1/6)'
         """
-        parts = {"n": str(self.size)} | {
-            str(s): str(v) for s, v in self._places(expression).items()
-        }
+        given = {s: v for s, v in self.given.items() if expression.has(s)}
+        parts = {"n": str(self.size)}
+        parts |= {str(s): str(v) for s, v in {**self._places(expression), **given}.items()}
         numbers = self._numbers(expression)
         if self.genuine and {Z, lam} & numbers.keys():
             numbers |= {beta: self._number(beta), q[1]: sp.S.One, r[1]: sp.S.One}
@@ -187,12 +188,12 @@ class Point:
         )
         free = {s for s in apart.free_symbols if s.is_integer and s != n}
         free = {s for s in free if isinstance(s, sp.Symbol) and not isinstance(s, _Bound)}
-        indices = sorted(free & set().union(*(u.free_symbols for u in used), ()), key=str)
-        vacant = [y for y in range(1, len(indices) + len(used) + 1) if sp.Integer(y) not in used]
-        places = {s: sp.Integer(y) for s, y in zip(indices, vacant, strict=False)}
-        return places | {
-            s: sp.Integer(1 + _code(s, self.seed) % self.size) for s in free - {*indices}
-        }
+        indices = free & set().union(*(u.free_symbols for u in used), ())
+        order = [k, j, *sorted(indices - {k, j}, key=str)]
+        vacant = [y for y in range(self.size, 0, -1) if sp.Integer(y) not in used]
+        places = {s: sp.Integer(y) for s, y in zip(order, vacant, strict=False) if s in indices}
+        rest = free - indices
+        return places | {s: sp.Integer(1 + _code(s, self.seed) % self.size) for s in rest}
 
     def _written_out(self, expression: sp.Expr) -> sp.Expr:
         placed = {**self._places(expression), n: sp.Integer(self.size), **self.given}

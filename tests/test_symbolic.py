@@ -1,10 +1,16 @@
 """The general-n algebra proves what is true for particular n, and nothing that is false."""
 
+import subprocess
+import sys
+
 import pytest
+import random_sums
 import sympy as sp
 
 from dpo_edu import symbolic
-from dpo_edu.symbolic import Z, beta, i, j, k, lam, n, p, q, r, total
+from dpo_edu.symbolic import Point, Z, beta, i, j, k, lam, n, p, q, r, total
+
+m, v = sp.symbols("m v", integer=True, positive=True)
 
 
 def concrete(expression, size):
@@ -25,18 +31,14 @@ def test_derivative_of_the_general_sum_is_the_derivative_for_each_n(size):
         assert sp.simplify(general.subs(k, member) - particular) == 0
 
 
-def test_derivative_refuses_the_summation_index():
-    with pytest.raises(ValueError, match="an index other than the summed i"):
-        symbolic.derivative(symbolic.objective(), p[i])
+@pytest.mark.parametrize("index", [i, k, v])
+def test_derivative_tells_the_member_from_the_summed_index(index):
+    assert symbolic.derivative(sp.Sum(p[index] ** 2, (index, 1, n)), p[index]) == 2 * p[index]
 
 
 def test_second_derivative_is_diagonal():
     slope = symbolic.derivative(symbolic.objective(), p[k])
     assert symbolic.derivative(slope, p[j]) == -beta * sp.KroneckerDelta(j, k) / p[k]
-
-
-def test_merged_keeps_what_is_no_sum():
-    assert symbolic.merged(2 * total(p[i]) + lam) == 2 * p[i] + lam
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,8 @@ def test_merged_keeps_what_is_no_sum():
         total(sp.log(p[i] * q[i])) - total(sp.log(p[i])) - total(sp.log(q[i])),
         beta * total(p[i]) - total(beta * p[i]),
         sp.log(sp.exp(r[i])) - r[i],
+        total(p[i]) - sp.Sum(p[v], (v, 1, n)),
+        k * total(p[i]) - sp.Sum(k * p[v], (v, 1, n)),
     ],
 )
 def test_true_identities_are_proved_and_hold_in_numbers(identity):
@@ -64,19 +68,128 @@ def test_true_identities_are_proved_and_hold_in_numbers(identity):
         total(p[i]) ** 2 - total(p[i] ** 2),
         p[i] * total(q[i]) - total(p[i] * q[i]),
         sp.Integer(1),
+        total(p[i]) - sp.Sum(p[i], (i, 1, m)),
+        total(p[i]) - sp.Sum(p[i], (i, 1, n + 5)),
+        total(p[i]) - sp.Sum(p[i], (i, 2, n)),
+        total(q[i] * sp.exp(r[i] / beta)) - sp.Sum(q[i] * sp.exp(r[i] / beta), (i, 1, m)),
+        sp.Sum(p[i], (i, 1, n), (v, 1, m)) - total(p[i]),
+        v * sp.Sum(p[v], (v, 1, n)) - sp.Sum(v * p[v], (v, 1, n)),
+        sp.Sum(p[v] * r[v], (v, 1, n)) - r[v] * sp.Sum(p[v], (v, 1, n)),
+        p[v] * sp.Sum(q[v], (v, 1, n)) - sp.Sum(p[v] * q[v], (v, 1, n)),
+        sp.nan,
+        sp.zoo,
     ],
 )
 def test_falsehoods_are_not_proved(falsehood):
     assert not symbolic.is_zero(falsehood)
 
 
+def test_no_random_falsehood_is_proved():
+    counts, false = random_sums.tally(range(300))
+    assert false == []
+    assert counts[True, True] > counts[False, True], "it proves most of what is true"
+    assert counts[False, False] > 50
+
+
+def test_the_judge_of_the_random_sums_tells_true_from_false():
+    clash = r[v] * sp.Sum(p[v], (v, 1, n))
+    assert random_sums.judged(total(p[i] * q[k]), q[k] * sp.Sum(p[v], (v, 1, n)))
+    assert not random_sums.judged(sp.Sum(p[v] * r[v], (v, 1, n)), clash)
+    assert not random_sums.judged(total(p[i]), sp.Sum(p[i], (i, 1, n + 1)))
+
+
+def test_bound_indices_are_told_from_free_ones_and_from_each_other():
+    apart = symbolic.bound_apart
+    assert apart(sp.Sum(p[v] * q[k], (v, 1, n))) == apart(total(p[i] * q[k]))
+    assert apart(sp.Sum(p[i] * q[k], (i, 1, k), (k, 1, n))) == apart(
+        sp.Sum(p[v] * q[j], (v, 1, j), (j, 1, n))
+    )
+    assert apart(r[v] * sp.Sum(p[v], (v, 1, n))).free_symbols >= {v}
+    assert v not in apart(sp.Sum(p[v], (v, 1, n))).free_symbols
+
+
 def test_differs_sees_a_missing_beta_and_not_a_rewriting():
     assert symbolic.differs(sp.exp(r[k] / beta), sp.exp(r[k]))
     assert not symbolic.differs(sp.exp(r[k] + lam), sp.exp(r[k]) * sp.exp(lam))
-    assert symbolic.differs(total(p[i]), total(q[i]))
+    assert symbolic.differs(total(p[i]), total(q[i] ** 2))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (total(p[i]), sp.Integer(1)),
+        (Z, total(q[i] * sp.exp(r[i] / beta))),
+        (lam, beta * (1 - sp.log(Z))),
+        (total(q[i] * sp.exp((r[i] + lam - beta) / beta)), sp.Integer(1)),
+    ],
+)
+def test_what_holds_for_every_policy_is_not_missed(left, right):
+    assert symbolic.miss(left, right) is None
+    assert symbolic.miss(left, right + sp.Rational(1, 10**6)) is not None
+
+
+def test_a_miss_says_by_how_much_and_at_which_policy():
+    gap, where = symbolic.miss(total(p[i] ** 2), sp.Integer(1))
+    assert where == "n = 2, pi = (3/8, 5/8)"
+    assert gap == pytest.approx((9 + 25) / 64 - 1)
+
+
+def test_a_miss_is_sought_where_the_caller_says():
+    t = sp.Symbol("t", positive=True)
+    assert symbolic.miss(t, sp.Rational(1, 2), {t: sp.Rational(1, 2)}) is None
+    assert symbolic.miss(t, sp.Rational(1, 2), {t: sp.Rational(1, 3)})[1] == "n = 1, t = 1/3"
+
+
+def test_a_miss_at_no_real_number_is_refused():
+    with pytest.raises(ValueError, match="expected a real number at n = 1, pi = .1., got"):
+        symbolic.miss(sp.log(-p[1]), sp.Integer(0))
+    with pytest.raises(ValueError, match="expected an index in 1..8, got 9"):
+        symbolic.miss(p[9], sp.Integer(0))
+
+
+def test_a_literal_index_is_another_response_than_a_free_one():
+    assert symbolic.miss(p[k], p[1]) is not None
+    assert symbolic.at_numbers(p[k]) != symbolic.at_numbers(p[1])
+    assert symbolic.at_numbers(p[k] - p[1]) != 0
+    assert symbolic.at_numbers(p[k] - p[j]) != 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_point_is_a_policy_and_two_points_differ(size, seed):
+    point, other = Point(size, seed), Point(size, seed + 1)
+    for family in (p, q):
+        members = [point.value(family[y]) for y in range(1, size + 1)]
+        assert sum(members) == 1
+        assert min(members) > 0
+    assert point.value(beta) > 0
+    assert point.value(beta) not in (1, other.value(beta))
+    assert point.value(r[1]).is_rational
 
 
 def test_sample_numbers_differ_by_symbol_and_index_and_do_not_sum_to_one():
     values = [symbolic.at_numbers(s) for s in (p[1], p[2], q[1], r[1], beta, Z, lam)]
     assert len(set(values)) == len(values)
     assert symbolic.at_numbers(total(p[i])) != 1
+
+
+BROWSER = """
+import sys
+for blocked in ("numpy", "IPython", "torch"):
+    sys.modules[blocked] = None
+from dpo_edu import ledger, symbolic
+book = ledger.Ledger()
+one = symbolic.total(symbolic.p[symbolic.i])
+book.symbolic("G4", 2 * one - one, one)
+book.counterexample("O1", "S", symbolic.p[1], symbolic.q[1], when="two policies")
+book.true("G5", "S", -symbolic.beta, "<", 0)
+book.summary()
+"""
+
+
+def test_symbolic_evidence_and_its_sentences_need_neither_numpy_nor_ipython():
+    done = subprocess.run([sys.executable, "-c", BROWSER], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "G4  symbolic holds: found - expected = 0 identically" in done.stdout
+    assert "O1  symbolic fails without its hypothesis: two policies: misses by" in done.stdout
+    assert "G5  symbolic holds: left - right is negative" in done.stdout
