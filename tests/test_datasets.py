@@ -27,7 +27,7 @@ R_BRADLEY_TERRY = {
     "claude-v1": (2.817692, 0.1563),
     "gpt-4": (3.364602, 0.1614),
 }
-# Chatbot Arena, 2023-05-10: other votes on the same models.
+# Chatbot Arena, 2023-05-10, online Elo: other votes, models of the same names but for Vicuna.
 ELO = {
     "gpt-4": 1274,
     "claude-v1": 1224,
@@ -217,6 +217,27 @@ def test_bradley_terry_fits_the_pooled_votes_and_the_category_matters():
     gain -= preferences.log_likelihood(one, pooled.wins).sum()
     assert round(2 * gain, 1) == 94.8
     assert 1.5e-7 < chi2.sf(2 * gain, 35) < 2.5e-7
+
+
+def test_bradley_terry_does_not_fit_within_category():
+    votes = datasets.mtbench_votes()
+    each = preferences.fit_bradley_terry(votes.wins)
+    lack_of_fit = statistics.deviance(each, votes.wins)
+    assert round(lack_of_fit.sum(), 1) == 119.1
+    assert round(chi2.sf(lack_of_fit.sum(), 80), 3) == 0.003
+    worst = votes.prompts.index("extraction")
+    assert lack_of_fit.argmax() == worst and round(lack_of_fit[worst], 1) == 24.1
+
+
+def test_ties_are_rarest_in_roleplay_and_half_wins_shrink_rewards_as_claim_v3_says():
+    votes = datasets.mtbench_votes()
+    fit = preferences.fit_davidson(votes.wins, votes.ties)
+    between_equals = fit.tie / (2 + fit.tie)
+    order = [votes.prompts[x] for x in between_equals.argsort()]
+    assert (order[0], order[-2:]) == ("roleplay", ["math", "reasoning"])
+    half_wins = preferences.fit_bradley_terry(votes.wins_and_half_ties())
+    shrunk = (half_wins * fit.reward).sum(axis=1) / (fit.reward**2).sum(axis=1)
+    np.testing.assert_allclose(shrunk, 1 - between_equals, rtol=0.05)
 
 
 def test_gpt4s_votes_are_separable_in_four_categories_and_half_wins_repair_two():
