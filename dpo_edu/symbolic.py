@@ -87,8 +87,20 @@ def is_zero(expression: sp.Expr) -> bool:
     >>> is_zero(total(p[i]) - sp.Sum(p[i], (i, 2, n)))
     False
     """
-    apart = bound_apart(sp.sympify(expression))
-    return bool(sp.simplify(sp.expand(sp.expand_log(apart))) == 0)
+    apart = sp.expand(sp.expand_log(bound_apart(sp.sympify(expression))))
+    return bool(apart == 0 or (not _nonzero(apart) and sp.simplify(apart) == 0))
+
+
+def _nonzero(expression: sp.Expr) -> bool:
+    """Whether numbers show at once that an expression does not vanish (no proof is sought then)."""
+    for size in (2, 3):
+        try:
+            number = complex(sp.N(at_numbers(expression, size), DIGITS))
+        except (TypeError, ValueError):  # no number: a function without a name, an index too many
+            continue
+        if abs(number) > 1e-9:
+            return True
+    return False
 
 
 class _Bound(sp.Symbol):  # type: ignore[misc]
@@ -221,13 +233,15 @@ class Point:
     def _of_response(self, member: sp.Indexed) -> sp.Expr:
         """A policy's probability, or a reward."""
         *prompt, y = member.indices
-        if not (y.is_Integer and 1 <= y <= self.size):
+        if self.genuine and not (y.is_Integer and 1 <= y <= self.size):
             raise ValueError(f"{member}: expected an index in 1..{self.size}, got {y}")
-        row = [_code((str(member.base), *prompt, m), self.seed) for m in range(1, self.size + 1)]
+        code = _code((str(member.base), *prompt, y), self.seed)
         if str(member.base) == "r":
-            return sp.Rational(row[y - 1] % 31 - 15, 7)
-        weights = [1 + code % 9 for code in row]
-        return sp.Rational(weights[y - 1], sum(weights) if self.genuine else 7)
+            return sp.Rational(code % 31 - 15, 7)
+        if not self.genuine:
+            return sp.Rational(1 + code % 9, 7)
+        row = [_code((str(member.base), *prompt, m), self.seed) for m in range(1, self.size + 1)]
+        return sp.Rational(1 + code % 9, sum(1 + code % 9 for code in row))
 
 
 def _code(key: object, seed: int) -> int:
