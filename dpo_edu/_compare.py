@@ -118,8 +118,8 @@ def _finite(name: str, value: Any) -> Floats:
         raise error(name, "at least one number", f"an empty array, shape {given.shape}")
     if not np.isfinite(given).all():
         raise error(name, "finite numbers", "nan or infinity among them")
-    if given.dtype.kind in "iu" and (np.abs(given.astype(float)) > EXACT_INTEGERS).any():
-        raise error(name, "whole numbers up to 2^53", "larger ones")
+    if given.dtype.kind in "iu" and (np.abs(given.astype(float)) >= EXACT_INTEGERS).any():
+        raise error(name, "whole numbers below 2^53", "larger ones")
     return np.asarray(given, dtype=np.float64)
 
 
