@@ -38,7 +38,7 @@ class Divergence:
     below : ``g(f'(t) - d)``, the ratio of a response that lies d below one of ratio t, in a form
         that loses no digits; None to work it out from `slope` and `inverse_slope`.
 
-    Source: Wang et al. 2023 (arXiv 2309.16240); claims F1, F2.
+    Source: Wang et al. 2023 (arXiv 2309.16240) where f'(0+) is infinite; claims F1, F2.
 
     >>> chi_square.inverse_slope(np.array([-3.0, 0.0, 1.0])).tolist()
     [0.0, 1.0, 1.5]
@@ -114,7 +114,7 @@ jensen_shannon = Divergence(
     below=lambda t, d: 1.0 / (np.expm1(d) + np.exp(d) / t),
 )
 
-#: f = (u - 1)^2, Pearson's chi-square; a finite slope -2 at zero.
+#: f = (u - 1)^2, Pearson's chi-square; a finite slope -2 at zero, so none of Wang et al.'s.
 chi_square = Divergence(
     "chi-square",
     f=lambda u: (u - 1.0) ** 2,
@@ -247,7 +247,7 @@ def optimal_policy(
     ValueError
         If an argument is not of that form.
 
-    Source: Wang et al. 2023 (arXiv 2309.16240); claims F1, F6.
+    Source: Wang et al. 2023 (arXiv 2309.16240) where f'(0+) is infinite; claims F1, F6.
 
     >>> optimal_policy([3.0, 0.0, -3.0], np.ones(3) / 3, beta=0.5, divergence=chi_square).tolist()
     [1.0, 0.0, 0.0]
