@@ -226,22 +226,22 @@ def evidence_notebook(*evidence: ledger.Evidence) -> NotebookNode:
 def two_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A catalogue of two claims, and a build folder of its own."""
     every = ledger.catalogue()
-    monkeypatch.setattr(ledger, "catalogue", lambda: {id: every[id] for id in ("G4", "O4")})
+    monkeypatch.setattr(ledger, "catalogue", lambda: {id: every[id] for id in ("G4", "L2")})
     monkeypatch.setattr(notebooks, "BUILD", tmp_path)
 
 
 AGREES = {"S": "found - expected = 0 identically", "N": "|found - expected| <= 1e-12"}
 G4 = [ledger.Evidence("G4", means, "agrees", held) for means, held in AGREES.items()]
 REFUTED = "printed misses by 0.2 >= 0.1; |repaired - truth| <= 1e-12"
-O4 = ledger.Evidence("O4", "N", "refuted", REFUTED)
+L2 = ledger.Evidence("L2", "N", "refuted", REFUTED)
 
 
 @pytest.mark.usefixtures("two_claims")
 def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
-    assert run.report({Path("01.ipynb"): evidence_notebook(*G4, O4)}, whole=True) == []
+    assert run.report({Path("01.ipynb"): evidence_notebook(*G4, L2)}, whole=True) == []
     lines = capsys.readouterr().out.splitlines()
     assert "  G4  holds       SN   S exactly; N to 1e-12" in lines
-    assert "  O4  refuted     N    N printed misses by 0.2 >= 0.1, repaired to 1e-12" in lines
+    assert "  L2  refuted     N    N printed misses by 0.2 >= 0.1, repaired to 1e-12" in lines
     assert "2 claims (1 hold, 1 refuted), 3 checks in 1 notebook." in lines
     assert (tmp_path / "ledger.json").exists()
 
@@ -250,10 +250,10 @@ def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("evidence", "claim"),
     [
-        (G4, "O4"),
-        ([G4[0], O4], "G4"),
-        ([*G4, O4, ledger.Evidence("G4", "N", "refuted", "")], "G4"),
-        ([*G4, O4, ledger.Evidence("Q9", "N", "agrees", "")], "Q9"),
+        (G4, "L2"),
+        ([G4[0], L2], "G4"),
+        ([*G4, L2, ledger.Evidence("G4", "N", "refuted", "")], "G4"),
+        ([*G4, L2, ledger.Evidence("Q9", "N", "agrees", "")], "Q9"),
     ],
 )
 def test_missing_clashing_and_unknown_evidence_is_open(evidence, claim: str) -> None:
@@ -267,6 +267,21 @@ def test_a_line_of_the_ledger_names_the_range_of_bounds_and_the_failing_case() -
     close = ledger.Evidence("L4", "N", "agrees", AGREES["N"])
     assert run.held([near, close, broken]) == "N to 1e-12 ... 0.002 (fails: graph in two parts)"
     assert run.held([]) == "no evidence"
+
+
+def test_a_line_of_the_ledger_counts_inequalities_and_names_relative_bounds() -> None:
+    orders = ["left < right, by 0.3 or more", "left - right is negative whatever its symbols"]
+    assert run.agreement([*orders, "|found - expected| <= 1e-06 |expected|"]) == (
+        "to 1e-06 of the value, 2 inequalities"
+    )
+    assert run.agreement(["found = expected", orders[0]]) == "exactly, 1 inequality"
+
+
+@pytest.mark.usefixtures("two_claims")
+def test_one_notebook_alone_shows_evidence_against_the_catalogue() -> None:
+    against = ledger.Evidence("G4", "N", "counterexample", "never: misses by 1 >= 0.5")
+    (found,) = run.report({Path("01.ipynb"): evidence_notebook(against)}, whole=False)
+    assert found == f"G4: the catalogue says holds, against it: {against}"
 
 
 def test_a_missing_notebook_ends_a_run_with_a_sentence() -> None:

@@ -22,7 +22,8 @@ outputs of the notebooks; a test fails when it is stale.
 
 Verdicts: *holds*; *definition*; *qualified*, true under the hypothesis named, and shown to fail
 without it; *refuted*, with a repaired statement.
-Means: S computer algebra, N numbers by an independent route, T a trained policy, D data.
+Means: S computer algebra, N numbers by an independent route, T a trained policy, D data
+(F is reserved for formal proofs).
 """
 
 
@@ -49,7 +50,7 @@ def entry(claim: ledger.Claim, evidence: list[tuple[str, ledger.Evidence]]) -> s
     ]
     for stem, found in evidence:
         where = "" if stem == claim.notebook else f" (in [{stem[:2]}](../notebooks/{stem}.ipynb))"
-        about = f"; {found.note}" if found.note else ""
+        about = "".join(f"; {text}" for text in (found.note, found.source) if text)
         fails = "fails, " if found.kind == "counterexample" else ""
         lines.append(f"- {found.means}: {fails}{plain(found.held)}{plain(about)}{where}")
     return "\n".join(lines) + "\n"

@@ -18,7 +18,10 @@ from nbformat import NotebookNode
 from dpo_edu import ledger
 from tools import notebooks
 
-BOUND = re.compile(r"\| <= (\S+)$")  # how closely two routes agreed
+BOUND = re.compile(r"\| <= ([^\s|]+)$")  # how closely two routes agreed
+RELATIVE = re.compile(r"\| <= (\S+) \|")  # in units of the expected value
+ORDER = re.compile(r"^left (\W+ right|- right is )")  # an inequality
+AGAINST = re.compile("not in the catalogue|against it")  # what one notebook alone can show
 WORDS = {"holds": "hold", "definition": "by definition"}
 
 
@@ -54,13 +57,26 @@ def held(evidence: list[ledger.Evidence]) -> str:
     parts = []
     for means in (m for m in ledger.MEANS if any(e.means == m for e in evidence)):
         own = [e for e in evidence if e.means == means]
-        closely = tolerance([x for e in own for x in BOUND.findall(e.held)])
+        closely = agreement([e.held for e in own if e.kind != "counterexample"])
         printed = [e.held.partition(";")[0] for e in own if e.kind == "refuted"]
         fails = [e.held.partition(":")[0] for e in own if e.kind == "counterexample"]
         text = f"{printed[0]}, repaired {closely}" if printed else closely
         text += f" (fails: {' / '.join(dict.fromkeys(fails))})" if fails else ""
         parts.append(f"{means} {text}")
     return "; ".join(parts) or "no evidence"
+
+
+def agreement(held: list[str]) -> str:
+    """What came out, in a few words: ``exactly``, ``to 1e-12``, ``2 inequalities``."""
+    bounds, shares = (
+        [x for text in held for x in mark.findall(text)] for mark in (BOUND, RELATIVE)
+    )
+    orders = sum(bool(ORDER.match(text)) for text in held)
+    exact = len(held) - len(bounds) - len(shares) - orders
+    parts = [tolerance(bounds)] if bounds or exact else []
+    parts += [f"{tolerance(shares)} of the value"] if shares else []
+    parts += [f"{orders} inequalit{'y' if orders == 1 else 'ies'}"] if orders else []
+    return ", ".join(parts)
 
 
 def tolerance(bounds: list[str]) -> str:
@@ -93,8 +109,8 @@ def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
     rows = [{**asdict(c), "evidence": [asdict(e) for e in own[c.id]]} for c in shown]
     text = json.dumps({"claims": rows, "headlines": [asdict(h) for h in headlines]}, indent=1)
     (notebooks.BUILD / "ledger.json").write_text(text + "\n", encoding="utf-8")
-    unknown = [f"{e.claim}: not in the catalogue" for e in evidence if e.claim not in claims]
-    return ledger.shortcomings(evidence, claims) if whole else list(dict.fromkeys(unknown))
+    judged = ledger.shortcomings(evidence, claims)
+    return judged if whole else [text for text in judged if AGAINST.search(text)]
 
 
 def main(arguments: list[str] | None = None) -> str | int:
