@@ -6,7 +6,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test check notebooks docs exercises slides lab lint clean
+.PHONY: help setup run test check notebooks docs exercises slides lab lint mutants flaky clean
 
 help:  ## Say what there is (this)
 	@echo "make run            set up, execute every notebook, print the ledger of claims"
@@ -19,6 +19,8 @@ help:  ## Say what there is (this)
 	@echo "make exercises      renew exercises/student from exercises/source"
 	@echo "make slides         make slides of the lectures in build/slides (NB=07 for one)"
 	@echo "make lint           formatting, style and types"
+	@echo "make mutants        break dpo_edu token by token: what does no test notice? (about an hour)"
+	@echo "make flaky          unit tests under thirty Hypothesis seeds and in three orders"
 	@echo "make clean          remove build/, caches and .venv"
 	@echo
 	@echo "PYTHON=python3.12   which Python makes .venv (3.11 or newer)"
@@ -56,6 +58,12 @@ lint: setup
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m ruff check .
 	@$(VENV) -m mypy
+
+mutants: setup
+	@$(VENV) -m tools.mutants
+
+flaky: setup
+	@$(VENV) -m tools.flaky
 
 clean:
 	rm -rf build .venv .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

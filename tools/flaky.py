@@ -1,0 +1,92 @@
+"""Do the unit tests pass whatever Hypothesis draws, and in any order?
+
+python -m tools.flaky [--seeds 30] [--orders 3] [--only gibbs]
+
+Each Hypothesis seed runs all unit tests and doctests once, then they run in each order: forwards,
+backwards, shuffled. Nothing is remembered from run to run; every failing test is named.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+
+from tools import mutants
+
+ORDERS = ("forwards", "backwards", "shuffled")
+
+
+class Ordered:
+    """A pytest plugin: tests in another order, and the ids of those that failed, in a file."""
+
+    def __init__(self, order: str, seed: int, file: str) -> None:
+        self.order, self.seed, self.file = order, seed, file
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        """Turn the order round, or shuffle it by the seed."""
+        if self.order == "backwards":
+            items.reverse()
+        elif self.order == "shuffled":
+            random.Random(self.seed).shuffle(items)
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        """Write down what failed."""
+        if report.failed:
+            with open(self.file, "a", encoding="utf-8") as file:
+                file.write(f"{report.nodeid}\n")
+
+
+def failures(tests: list[str], seed: int, order: str) -> list[str]:
+    """The ids of the tests that fail with this seed in this order."""
+    descriptor, file = tempfile.mkstemp()
+    os.close(descriptor)
+    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=--doctest-modules", "--tb=no"]
+    options += [f"--hypothesis-seed={seed}", "--hypothesis-profile=fresh"]
+
+    def work() -> int:
+        import pytest
+
+        os.chdir(mutants.ROOT)
+        return int(pytest.main([*options, *tests], plugins=[Ordered(order, seed, file)]))
+
+    status = mutants.forked(work, 3600)
+    with open(file, encoding="utf-8") as lines:
+        found = lines.read().split("\n")[:-1]
+    os.remove(file)
+    return found or [f"pytest ended with status {status}"] * (status != 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """A line for each run and each failure; 1 if there was any."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=30, help="how many, from 0 on")
+    parser.add_argument("--orders", type=int, default=len(ORDERS), help="how many of the orders")
+    parser.add_argument("--only", metavar="NAME", help="only the tests of this name")
+    options = parser.parse_args(arguments)
+    tests = mutants.unit_tests(mutants.ROOT)
+    tests = [t for t in tests if options.only is None or t == f"tests/test_{options.only}.py"]
+    tests += [] if options.only else ["dpo_edu"]
+    mutants.warm_up()
+    from hypothesis import settings
+
+    settings.register_profile("fresh", deadline=None, database=None)
+    runs = [(seed, "forwards") for seed in range(options.seeds)]
+    runs += [(options.seeds + at, order) for at, order in enumerate(ORDERS[: options.orders])]
+    failed: Counter[str] = Counter()
+    for seed, order in runs:
+        started = time.monotonic()
+        found = failures(tests, seed, order)
+        failed.update(found)
+        seconds = time.monotonic() - started
+        print(f"  seed {seed:2} {order:9} {len(found)} failed, {seconds:.0f} s", flush=True)
+        for test in found:
+            print(f"    {test}", flush=True)
+    print(f"{len(runs)} runs, {failed.total()} failures of {len(failed)} tests")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
