@@ -39,7 +39,7 @@ HEAVY += ["torch._dynamo", "torch.testing", "tqdm.auto"]
 #: Test files of modules that have none of their own name.
 TESTED_BY = {
     "_ascent": ("rlhf",),
-    "_checks": ("distributions", "gibbs", "preferences"),
+    "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("ledger",),
     "_devices": ("training",),
     "_newton": ("training",),
@@ -357,7 +357,9 @@ def warm_up() -> None:
     with redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as empty:
         pytest.main(["--rootdir", empty, "-c", os.devnull, empty])  # imports pytest's plugins
     quick = (Phase.explicit, Phase.generate)  # a failure need not be made small
-    settings.register_profile("mutants", phases=quick, deadline=None, database=None)
+    settings.register_profile(
+        "mutants", phases=quick, max_examples=25, deadline=None, database=None
+    )
     gc.collect()
     gc.freeze()  # or every child would walk through all of PyTorch again
 
