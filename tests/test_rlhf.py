@@ -246,6 +246,29 @@ def test_a_response_without_mass_stays_without() -> None:
         np.testing.assert_allclose(found, gibbs(reward, ref, BETA), atol=1e-9)
 
 
+def test_the_divergence_from_an_optimum_counts_nothing_off_the_support() -> None:
+    ref, star = np.array([0.5, 0.0, 0.5]), np.array([0.25, 0.0, 0.75])
+    run = rlhf.exact_policy_gradient(
+        *(TabularPolicy(ref), ref, [0.0, 9.0, math.log(3)]),
+        **settings_for("exact_policy_gradient", beta=1.0, steps=1, optimum=star * (1 + 9e-7)),
+    )
+    expected = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert run.history.kl is not None and run.history.kl[0] == pytest.approx(expected, rel=1e-12)
+    assert np.isneginf(run.log_probs[0, 1])
+
+
+@pytest.mark.parametrize(("draw", "drawn"), [(0.0, 1), (np.nextafter(1.0, 0.0), 3)])
+def test_the_ends_of_the_unit_interval_draw_responses_with_mass(draw: float, drawn: int) -> None:
+    class Constant(np.random.Generator):
+        def random(self, size: tuple[int, ...]) -> np.ndarray:
+            return np.full(size, draw)
+
+    ref = np.array([0.0, 0.1, 0.2, 0.7, 0.0])
+    run = rlhf.Ascent(TabularPolicy(ref), ref, np.zeros(5), BETA, 1.0, "cpu", None)
+    found = run.draw(run.log_probs(), 3, Constant(np.random.PCG64(0)))
+    assert found.tolist() == [[drawn] * 3]
+
+
 def test_any_policy_can_climb() -> None:
     space = SequenceSpace(2, 2)
     policy, start = TinyTransformer(space, seed=1), TinyTransformer(space, seed=1)
