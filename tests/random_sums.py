@@ -97,7 +97,7 @@ def rewritten(rng, expression):
         (index, low, high), *outer = s.limits
         if outer:
             return s
-        return s.function.xreplace({index: low}) + sp.Sum(s.function, (index, low + 1, high))
+        return s.function.subs(index, low) + sp.Sum(s.function, (index, low + 1, high))
 
     def other_limits(s):  # wrong
         (index, low, high), *outer = s.limits
