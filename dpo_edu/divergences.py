@@ -204,8 +204,8 @@ def f_divergence(policy: ArrayLike, ref: ArrayLike, *, divergence: Divergence) -
     0.25
     """
     u, ref_ = _ratio(policy, ref)
-    value = _known(divergence).f(np.where(ref_ > 0, u, 1.0))
-    return np.asarray((ref_ * np.where(ref_ > 0, value, 0.0)).sum(axis=-1), dtype=np.float64)
+    value = _known(divergence).f(np.where(ref_ > 0, u, 1.0))  # f(1) = 0 off the support
+    return np.asarray((ref_ * value).sum(axis=-1), dtype=np.float64)
 
 
 def objective(

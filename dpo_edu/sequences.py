@@ -24,8 +24,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 def _strings(symbols: int, length: int) -> Ints:
     """All strings of `length` symbols, in lexicographic order: ``(symbols**length, length)``."""
     place = symbols ** np.arange(length - 1, -1, -1, dtype=np.int64)
-    digits = np.arange(symbols**length, dtype=np.int64)[:, None] // np.maximum(place, 1)
-    return digits % max(symbols, 1)
+    return np.arange(symbols**length, dtype=np.int64)[:, None] // place % symbols
 
 
 def _frozen(array: Array) -> Array:
@@ -123,7 +122,7 @@ class SequenceSpace:
     @cached_property
     def tokens(self) -> Ints:
         """Last token of each prefix, ``(prefixes,)``; -1 at the root, which has none."""
-        last = [np.arange(size) % max(self.branching, 1) for size in self.level_sizes[1:]]
+        last = [np.arange(size) % self.branching for size in self.level_sizes[1:]]
         return _frozen(np.concatenate([np.array([-1]), *last]))
 
     @cached_property
@@ -131,7 +130,7 @@ class SequenceSpace:
         """Index of each prefix without its last token, ``(prefixes,)``; the root is its own."""
         starts = np.cumsum((0, *self.level_sizes))
         above = [
-            starts[depth] + np.arange(size) // max(self.branching, 1)
+            starts[depth] + np.arange(size) // self.branching
             for depth, size in enumerate(self.level_sizes[1:])
         ]
         return _frozen(np.concatenate([np.array([0]), *above]))

@@ -315,6 +315,26 @@ def test_chi_square_drops_responses_to_exactly_zero():
     np.testing.assert_allclose(softer, [0.75, 0.25, 0.0], atol=1e-15)
 
 
+def test_a_best_response_may_have_all_but_no_reference_mass():
+    """Its ratio is 1e200, and of reverse KL lambda = max r - beta (1 + log 1e200)."""
+    ref = np.array([1e-200, 1.0])
+    arguments = {"beta": 1.0, "divergence": reverse_kl}
+    found = divergences.optimal_policy([1000.0, 0.0], ref, **arguments)
+    np.testing.assert_allclose(found, [1.0, 0.0], atol=1e-12)
+    lam = divergences.multiplier([1000.0, 0.0], ref, **arguments)
+    assert float(lam) == pytest.approx(999 - 200 * np.log(10), rel=1e-13)
+
+
+@each
+def test_rewards_that_differ_by_less_than_rounding_are_equal_rewards(divergence):
+    ref, arguments = np.array([0.5, 0.5]), {"beta": 1.0, "divergence": divergence}
+    for reward in ([0.0, 1e-20], [0.0, 0.0]):
+        found = divergences.optimal_policy(reward, ref, **arguments)
+        np.testing.assert_allclose(found, ref, atol=1e-15)
+        lam = divergences.multiplier(reward, ref, **arguments)
+        assert float(lam) == pytest.approx(-float(divergence.slope(np.array(1.0))), abs=1e-12)
+
+
 @each
 def test_responses_outside_the_reference_are_left_out(divergence):
     reward, ref = np.array([1.0, 1e3, 0.0, -1.0]), np.array([0.5, 0.0, 0.3, 0.2])

@@ -102,6 +102,12 @@ def test_losses_of_a_pair_and_of_its_reverse_give_probabilities_that_sum_to_one(
     assert math.exp(-loss_at(s)[0]) + math.exp(-loss_at(-s)[0]) == pytest.approx(1, abs=1e-14)
 
 
+@pytest.mark.parametrize(("w", "v", "loss"), [(0.0, -math.inf, 0.0), (-math.inf, 0.0, math.inf)])
+def test_an_impossible_response_makes_the_loss_zero_or_infinite_and_never_nan(w, v, loss):
+    w_, v_, zero = (torch.tensor([x]).double() for x in (w, v, 0.0))
+    assert losses.dpo_loss(w_, v_, zero, zero, beta=0.1).tolist() == [loss]
+
+
 def test_one_value_for_each_pair_in_the_shape_of_the_input():
     logs = torch.zeros(2, 3)
     assert losses.dpo_loss(logs, logs, logs, logs, beta=1.0).shape == (2, 3)

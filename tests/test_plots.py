@@ -35,6 +35,18 @@ def test_simplex_axes_name_each_corner_beside_it(ax):
     assert [t.get_text() for t in ax.texts] == ["a", "b", "c"]
 
 
+def test_simplex_axes_draw_one_closed_triangle_and_show_all_of_it(ax):
+    plots.simplex_axes(ax, ["a", "b", "c"])
+    (outline,) = ax.lines
+    corners = plots.simplex_points(np.eye(3))
+    assert np.allclose(outline.get_xydata(), corners[[0, 1, 2, 0]])
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    for x, y in [*corners, *(text.get_position() for text in ax.texts)]:
+        assert left < x < right and bottom < y < top
+    assert right - left < 1.2 and top - bottom < 1.1
+    assert ax.get_aspect() == 1 and not ax.axison
+
+
 def test_simplex_axes_want_three_labels(ax):
     with pytest.raises(ValueError, match="zip"):
         plots.simplex_axes(ax, ["a", "b"])
@@ -50,10 +62,32 @@ def test_marks_and_paths_lie_where_the_policy_is(ax):
     assert ax.texts[0].get_text() == "here"
 
 
+def test_dots_lie_above_paths_above_outlines_above_fillings_and_names_above_all(ax):
+    policies = np.vstack([np.eye(3), np.full(3, 1 / 3)])
+    filling = plots.simplex_contours(ax, policies, [0, 0, 0, 1])
+    plots.simplex_axes(ax, ["a", "b", "c"])
+    plots.simplex_path(ax, policies, plots.COLORS["truth"])
+    plots.simplex_mark(ax, policies[3], "here", plots.COLORS["model"])
+    outline, path, dot = ax.lines
+    heights = [artist.get_zorder() for artist in (filling, outline, path, dot, ax.texts[-1])]
+    assert heights == [0, 1, 3, 5, 6]
+
+
+def test_a_mark_is_a_dot_of_eight_points_and_its_name_eight_right_of_it_and_six_up(ax):
+    plots.simplex_mark(ax, [0.2, 0.3, 0.5], "here", plots.COLORS["model"])
+    plots.annotate(ax, "there", (0, 0), plots.COLORS["model"])
+    assert (ax.lines[0].get_markersize(), ax.lines[0].get_markeredgewidth()) == (8, 1.2)
+    for text in ax.texts:
+        ground = text.get_bbox_patch()
+        assert text.xyann == (8, 6)
+        assert ground.get_alpha() == 0.8
+        assert ground.get_boxstyle().pad * text.get_fontsize() == pytest.approx(1)
+
+
 def test_labels_grow_away_from_their_point(ax):
-    plots.annotate(ax, "left", (0, 0), plots.COLORS["ref"], offset=(-5, 0))
-    plots.annotate(ax, "right", (0, 0), plots.COLORS["ref"], offset=(5, 0))
-    assert [t.get_ha() for t in ax.texts] == ["right", "left"]
+    for right in (-5, -0.5, 0, 5):
+        plots.annotate(ax, "here", (0, 0), plots.COLORS["ref"], offset=(right, 0))
+    assert [t.get_ha() for t in ax.texts] == ["right", "right", "left", "left"]
 
 
 def test_contours_cover_the_triangle(ax):

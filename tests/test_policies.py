@@ -94,6 +94,30 @@ def test_transformer_weights_follow_the_seed_and_spare_the_global_generator():
     assert not torch.allclose(one, other)
 
 
+def test_transformer_branches_start_smaller_the_more_of_them_there_are():
+    policy = TinyTransformer(SequenceSpace(3, 2), layers=8, width=64)
+    for block in policy.blocks:
+        for layer, scale in (
+            *((block.query_key_value, 1), (block.attention_out, 1 / 4)),
+            *((block.perceptron_in, 1), (block.perceptron_out, 1 / 4)),
+        ):
+            expected = scale / math.sqrt(layer.in_features)
+            # 4096 weights or more: six standard deviations are under seven per cent.
+            assert layer.weight.std().item() == pytest.approx(expected, rel=0.07)
+            assert not layer.bias.any()
+
+
+def test_transformer_state_is_its_parameters():
+    policy = TinyTransformer(SequenceSpace(3, 2))
+    assert set(policy.state_dict()) == {name for name, _ in policy.named_parameters()}
+    assert {name for name, _ in policy.named_buffers()} == {
+        "ancestors",
+        "depths",
+        "tokens",
+        "edges",
+    }
+
+
 def test_transformer_starts_undecided_but_not_uniform():
     log_probs = TinyTransformer(SequenceSpace(4, 4)).next_token_log_probs()
     assert 0.05 < log_probs.std() < 3

@@ -618,6 +618,15 @@ def test_steps_that_never_settle_are_refused_not_returned(monkeypatch):
         preferences.fit_bradley_terry(JOURNALS)
 
 
+@pytest.mark.filterwarnings("error")
+def test_votes_that_are_fair_already_need_no_step():
+    fair = np.ones((3, 4, 4)) * (1 - np.eye(4))
+    fair[1] = [[0, 9, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 0]]
+    found = preferences.fit_bradley_terry(fair)
+    assert not found[[0, 2]].any() and found[1].all()
+    assert preferences.fit_plackett_luce([[0, 1, 2], [1, 2, 0], [2, 0, 1]], 3).tolist() == [0] * 3
+
+
 def newton_steps_taken(monkeypatch, *sizes, prompts=1):
     """How many steps the solver takes when it is handed steps of these sizes, one after another."""
     handed = []
@@ -847,6 +856,7 @@ def test_rankings_at_many_prompts_take_the_rewards_of_their_prompts():
 
 NO_RANKINGS = [
     ([0, 2, 0], "rankings: expected different responses in a ranking, got response 0 twice"),
+    ([0, 2, 2], "rankings: expected different responses in a ranking, got response 2 twice"),
     ([[0, 1], [1, 3]], "rankings: expected responses < 3, got response 3"),
     ([0, -1], "rankings: expected whole numbers >= 0, shape (..., K) with K >= 2, got array(["),
     ([0.0, 1.0], "rankings: expected whole numbers >= 0, shape (..., K) with K >= 2, got array(["),

@@ -303,6 +303,13 @@ def test_the_fitted_weights_beat_every_neighbour() -> None:
         assert preferences.log_likelihood(reward, wins).sum() < best
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e300])
+def test_only_proportions_of_counts_matter_to_the_weights(factor: float) -> None:
+    wins, features = votes() / 500, np.random.default_rng(3).normal(size=(4, 2))
+    found = rlhf.fit_linear_reward(features, wins * factor)
+    np.testing.assert_allclose(found, rlhf.fit_linear_reward(features, wins), rtol=1e-9)
+
+
 def test_a_feature_that_no_vote_sees_gets_no_weight() -> None:
     features = np.column_stack([np.arange(4.0), np.ones(4)])
     assert rlhf.fit_linear_reward(features, votes())[1] == pytest.approx(0, abs=1e-12)

@@ -117,6 +117,8 @@ def test_information_of_many_prompts_is_their_own():
             [[0, 1], [2, 0]],
             "comparisons: expected a symmetric array (i met j), got an asymmetric one",
         ),
+        ([[0, 1], [1 + 1e-6, 0]], "comparisons: expected a symmetric array (i met j)"),
+        ([[0, 1e-9], [2e-9, 0]], "comparisons: expected a symmetric array (i met j)"),
         ([[0, -1], [-1, 0]], "comparisons: expected counts >= 0, got -1.0"),
         ([[1, 1], [1, 1]], "comparisons: expected a zero diagonal (nobody beats itself)"),
         ([0, 1], "comparisons: expected shape (..., Y, Y), got shape (2,)"),
@@ -534,3 +536,11 @@ def test_the_bound_covers_how_often_fits_fail_and_is_close_when_that_is_rare():
 def test_the_bound_is_for_one_prompt_and_few_responses(reward, behaviour, size, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         statistics.chance_of_no_estimate(reward, behaviour, size=size)
+
+
+def test_twenty_responses_are_few(monkeypatch):
+    asked = []
+    monkeypatch.setattr(statistics, "combinations", lambda who, k: asked.append(k) or [])
+    uniform = np.full(20, 1 / 20)
+    assert statistics.chance_of_no_estimate(np.zeros(20), uniform, size=5) == 0
+    assert asked == list(range(1, 20))

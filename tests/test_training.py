@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dpo_edu import _newton, losses, preferences
+from dpo_edu import _newton, _solvers, losses, preferences
 from dpo_edu.policies import LogLinearPolicy, TabularPolicy, TinyTransformer
 from dpo_edu.preferences import PreferencePairs
 from dpo_edu.sequences import SequenceSpace
@@ -331,6 +331,28 @@ def test_a_loss_without_curvature_is_left_to_gradient_steps():
     assert np.diff(run.log_probs)[0, 0] == pytest.approx(-1, abs=1e-2)
 
 
+def test_derivatives_are_those_of_each_pair_in_its_difference():
+    chosen, rejected = (
+        torch.tensor([1.0, 2.0, 0.5]).double(),
+        torch.tensor([0.5, 4.0, 0.5]).double(),
+    )
+    slope, curvature = _newton.derivatives(lambda w, v: (w - v) ** 3, chosen, rejected)
+    assert slope.tolist() == [0.75, 12.0, 0.0]
+    assert curvature.tolist() == [3.0, -12.0, 0.0]
+
+
+def test_a_slope_that_depends_on_something_else_has_no_curvature():
+    scale, pair = torch.tensor(2.0, requires_grad=True), torch.tensor([0.5, 1.0])
+    slope, curvature = _newton.derivatives(lambda w, v: scale * (v - w), pair, pair)
+    assert slope.tolist() == [-2, -2] and curvature.tolist() == [0, 0]
+
+
+def test_a_loss_of_the_winner_alone_is_no_function_of_the_difference():
+    pair = torch.tensor([0.5, 1.0])
+    with pytest.raises(ValueError, match="loss: expected a function of the difference"):
+        _newton.derivatives(lambda w, v: w**2, pair, pair)
+
+
 def test_a_newton_step_is_slope_over_curvature_and_there_is_none_if_one_prompt_has_none():
     graph = _newton.ComparisonGraph(np.array([0, 3]), np.array([1, 2]), (2, 2))
     pairs = torch.tensor(graph.chosen), torch.tensor(graph.rejected)
@@ -385,6 +407,76 @@ def test_a_reference_policy_may_be_a_module_or_the_policy_itself():
         assert np.abs(run.log_probs - expected).max() < 1e-14
 
 
+def annealed(start: float, rate: float, steps: int, slope: Callable[[float], float]) -> list[float]:
+    """AdamW on one number by hand, under a one-cycle rate: where it was before each step."""
+
+    def cosine(a: float, b: float, share: float) -> float:
+        return b + (a - b) * (1 + math.cos(math.pi * share)) / 2
+
+    seen, theta, mean, square, rise = [], start, 0.0, 0.0, 0.1 * steps - 1
+    for k in range(steps):
+        eta = cosine(rate / 25, rate, k / rise)
+        if k > rise:
+            eta = cosine(rate, rate / 25e6, (k - rise) / (steps - 1 - rise))
+        seen.append(theta)
+        g = slope(theta)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        root = math.sqrt(square / (1 - 0.999 ** (k + 1)))
+        theta -= eta * mean / (1 - 0.9 ** (k + 1)) / (root + 1e-16)
+    return [*seen, theta]
+
+
+def test_gradient_steps_are_adam_under_one_cycle_without_decay_to_the_last_digit():
+    class Half(TabularPolicy):
+        """Only the second response's theta is free."""
+
+        def log_probs(self) -> torch.Tensor:
+            half = self.theta[:, 1:]
+            return nn.functional.log_softmax(torch.cat([0 * half, half], dim=1), dim=-1)
+
+    beta, steps, policy = 1e-5, 60, Half([0.5, 0.5])
+    with torch.no_grad():
+        policy.theta += 3.0
+    run = train_dpo(
+        *(policy, [0.5, 0.5], [[0, 1], [3, 0]]),
+        beta=beta,
+        device="cpu",
+        steps=steps,
+        learning_rate=0.2,
+    )
+
+    def slope(theta: float) -> float:
+        win = 1 / (1 + math.exp(-beta * theta))
+        return beta * (win - 0.75)
+
+    theta = annealed(3.0, 0.2, steps, slope)
+    losses_ = [
+        0.75 * math.log1p(math.exp(-beta * t)) + 0.25 * math.log1p(math.exp(beta * t))
+        for t in theta
+    ]
+    assert run.history.loss.tolist() == pytest.approx(losses_, rel=1e-14)
+    assert np.diff(run.log_probs)[0, 0] == pytest.approx(theta[-1], rel=1e-9)
+
+
+def test_the_default_schedule_is_two_thousand_steps_up_to_a_hundredth():
+    seen = [
+        train_table(UNIFORM, population(REWARD), **keywords).log_probs
+        for keywords in (
+            {"steps": 2000},
+            {"learning_rate": 0.01},
+            {"steps": 2000, "learning_rate": 0.01},
+        )
+    ]
+    assert np.array_equal(seen[0], seen[2]) and np.array_equal(seen[1], seen[2])
+
+
+def test_a_parameter_that_does_nothing_is_left_alone():
+    policy = TabularPolicy(UNIFORM)
+    policy.idle = nn.Parameter(torch.ones(2))
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=1.0, device="cpu", steps=5)
+    assert policy.idle.tolist() == [1, 1] and not run.converged
+
+
 def test_the_reference_of_the_loss_may_differ_from_that_of_the_policy():
     ref, other = np.array([0.1, 0.2, 0.3, 0.4]), UNIFORM
     run = train_dpo(TabularPolicy(other), ref, population(REWARD), beta=1.0, device="cpu")
@@ -407,6 +499,12 @@ def test_separable_votes_stop_far_out_and_are_not_called_converged():
     assert np.isfinite(run.log_probs).all()
     assert (np.diff(run.log_probs) < -10).all()
     assert run.history.loss[-1] < 1e-6
+
+
+def test_separable_votes_that_a_loss_is_content_with_converge():
+    run = train_table([0.5, 0.5], [[0, 1], [0, 0]], loss=hinge)
+    assert run.history.loss[-1] == 0
+    assert run.converged
 
 
 def test_only_the_separable_prompt_runs_away():
@@ -459,6 +557,34 @@ def test_responses_outside_the_support_of_the_reference_stay_there():
     run = train_table(ref, [[0, 0, 1], [0, 0, 0], [3, 0, 0]])
     assert run.converged
     assert np.exp(run.log_probs[0]).tolist() == pytest.approx([0.25, 0, 0.75], abs=1e-12)
+
+
+def test_newton_goes_on_until_a_step_is_smaller_than_the_smallest(monkeypatch):
+    sizes, direction = [], _newton.NewtonSteps.direction
+
+    def watched(self, *arguments):
+        found = direction(self, *arguments)
+        sizes.append(found.abs().max().item())
+        return found
+
+    monkeypatch.setattr(_newton.NewtonSteps, "direction", watched)
+    train_table(UNIFORM, population(REWARD))
+    for smallest, steps in ((sizes[2], 4), (np.nextafter(sizes[2], 1), 3)):
+        monkeypatch.setattr("dpo_edu._solvers._smallest_step", lambda *_, s=smallest: s)
+        assert len(train_table(UNIFORM, population(REWARD)).history.loss) == steps + 1
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [(torch.float64, 2.0**-52), (torch.float32, 2.0**-23)])
+def test_the_smallest_step_is_eight_roundings_of_the_largest_score(dtype, eps):
+    class Toy:
+        beta = 0.5
+
+        def pairs(self, log_probs):
+            return log_probs, -log_probs / 2
+
+    log_probs = torch.tensor([-1e9, -1.0, -3.0], dtype=dtype)
+    assert _solvers._smallest_step(Toy(), log_probs) == pytest.approx(8 * eps * 0.5 * 1e9)
+    assert _solvers._smallest_step(Toy(), torch.zeros(3, dtype=dtype)) == 1e-10
 
 
 def test_a_table_that_cannot_settle_says_so(monkeypatch):
@@ -570,6 +696,11 @@ def test_nothing_is_written_on_stderr_unless_asked_for(capfd):
     train_table(UNIFORM, population(REWARD), steps=20)
     train_table(UNIFORM, population(REWARD), steps=20, progress=True)
     assert capfd.readouterr() == ("", "")
+
+
+def test_progress_is_shown_from_two_seconds_on():
+    bar = _solvers.bar(3, progress=True)
+    assert (bar.delay, len(bar), _solvers.bar(3, progress=False).disable) == (2, 3, True)
 
 
 def test_progress_of_long_runs_is_shown_when_asked_for(capfd, monkeypatch):
@@ -721,6 +852,13 @@ def test_votes_on_responses_without_mass_are_refused(name, order):
         train_dpo(
             TabularPolicy(policy), ref, PreferencePairs([0], [1], [0]), beta=1.0, device="cpu"
         )
+
+
+def test_of_several_votes_without_mass_the_first_is_named():
+    ref = [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]
+    votes = PreferencePairs([0, 0, 1], [0, 0, 1], [1, 2, 0])
+    with pytest.raises(ValueError, match="got a vote on response 2 of prompt 0, which has none"):
+        train_dpo(TabularPolicy(np.full((2, 3), 1 / 3)), ref, votes, beta=1.0, device="cpu")
 
 
 def test_policies_that_give_nan_or_the_wrong_number_of_axes_are_refused():
