@@ -353,6 +353,13 @@ def test_a_loss_of_the_winner_alone_is_no_function_of_the_difference():
         _newton.derivatives(lambda w, v: w**2, pair, pair)
 
 
+def test_a_step_that_changes_rewards_by_d_is_shortened_by_log_of_one_plus_d_over_d():
+    direction = torch.tensor([[0.0, 0.0], [0.5, -0.5], [1e-3, 0.0], [-7.0, 3.0]]).double()
+    found = _newton.damping(direction, beta=0.5)[:, 0].tolist()
+    changes = [0.5, 0.5e-3, 5.0]
+    assert found == pytest.approx([1, *(math.log1p(d) / d for d in changes)], rel=1e-14)
+
+
 def test_a_newton_step_is_slope_over_curvature_and_there_is_none_if_one_prompt_has_none():
     graph = _newton.ComparisonGraph(np.array([0, 3]), np.array([1, 2]), (2, 2))
     pairs = torch.tensor(graph.chosen), torch.tensor(graph.rejected)
