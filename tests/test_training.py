@@ -354,9 +354,9 @@ def test_a_loss_of_the_winner_alone_is_no_function_of_the_difference():
 
 
 def test_a_step_that_changes_rewards_by_d_is_shortened_by_log_of_one_plus_d_over_d():
-    direction = torch.tensor([[0.0, 0.0], [0.5, -0.5], [1e-3, 0.0], [-7.0, 3.0]]).double()
+    direction = torch.tensor([[0.0, 0.0], [0.5, -0.5], [2.0**-10, 0.0], [-7.0, 3.0]]).double()
     found = _newton.damping(direction, beta=0.5)[:, 0].tolist()
-    changes = [0.5, 0.5e-3, 5.0]
+    changes = [0.5, 2.0**-11, 5.0]
     assert found == pytest.approx([1, *(math.log1p(d) / d for d in changes)], rel=1e-14)
 
 
