@@ -2,8 +2,9 @@
 
 python -m tools.flaky [--seeds 30] [--orders 3] [--only gibbs]
 
-Each Hypothesis seed runs all unit tests and doctests once, then they run in each order: forwards,
-backwards, shuffled. Nothing is remembered from run to run; every failing test is named.
+Each seed runs the property tests once (the others do not see it); then all unit tests and doctests
+run in each order: forwards, backwards, shuffled. Nothing is remembered from run to run; every
+failing test is named.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
 from tools import mutants
 
@@ -22,7 +24,7 @@ ORDERS = ("forwards", "backwards", "shuffled")
 class Ordered:
     """A pytest plugin: tests in another order, and the ids of those that failed, in a file."""
 
-    def __init__(self, order: str, seed: int, file: str) -> None:
+    def __init__(self, order: str | None, seed: int, file: str) -> None:
         self.order, self.seed, self.file = order, seed, file
 
     def pytest_collection_modifyitems(self, items: list) -> None:
@@ -39,17 +41,19 @@ class Ordered:
                 file.write(f"{report.nodeid}\n")
 
 
-def failures(tests: list[str], seed: int, order: str) -> list[str]:
-    """The ids of the tests that fail with this seed in this order."""
+def failures(root: Path, tests: list[str], seed: int, order: str | None) -> list[str]:
+    """The ids of the tests that fail with this seed in this order; of property tests, if None."""
     descriptor, file = tempfile.mkstemp()
     os.close(descriptor)
     options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=--doctest-modules", "--tb=no"]
     options += [f"--hypothesis-seed={seed}", "--hypothesis-profile=fresh"]
+    options += [] if order else ["-m", "hypothesis"]
 
     def work() -> int:
         import pytest
 
-        os.chdir(mutants.ROOT)
+        os.chdir(root)
+        sys.path.insert(0, "")
         return int(pytest.main([*options, *tests], plugins=[Ordered(order, seed, file)]))
 
     status = mutants.forked(work, 3600)
@@ -59,29 +63,30 @@ def failures(tests: list[str], seed: int, order: str) -> list[str]:
     return found or [f"pytest ended with status {status}"] * (status != 0)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, root: Path = mutants.ROOT) -> int:
     """A line for each run and each failure; 1 if there was any."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=30, help="how many, from 0 on")
     parser.add_argument("--orders", type=int, default=len(ORDERS), help="how many of the orders")
     parser.add_argument("--only", metavar="NAME", help="only the tests of this name")
     options = parser.parse_args(arguments)
-    tests = mutants.unit_tests(mutants.ROOT)
-    tests = [t for t in tests if options.only is None or t == f"tests/test_{options.only}.py"]
-    tests += [] if options.only else ["dpo_edu"]
+    tests = [f"tests/test_{options.only}.py"]
+    if options.only is None:
+        tests = [*mutants.unit_tests(root), "dpo_edu"]
     mutants.warm_up()
     from hypothesis import settings
 
     settings.register_profile("fresh", deadline=None, database=None)
-    runs = [(seed, "forwards") for seed in range(options.seeds)]
+    runs = [(seed, None) for seed in range(options.seeds)]
     runs += [(options.seeds + at, order) for at, order in enumerate(ORDERS[: options.orders])]
     failed: Counter[str] = Counter()
     for seed, order in runs:
         started = time.monotonic()
-        found = failures(tests, seed, order)
+        found = failures(root, tests, seed, order)
         failed.update(found)
         seconds = time.monotonic() - started
-        print(f"  seed {seed:2} {order:9} {len(found)} failed, {seconds:.0f} s", flush=True)
+        what = f"all {order}" if order else "properties"
+        print(f"  seed {seed:2} {what:13} {len(found)} failed, {seconds:.0f} s", flush=True)
         for test in found:
             print(f"    {test}", flush=True)
     print(f"{len(runs)} runs, {failed.total()} failures of {len(failed)} tests")
