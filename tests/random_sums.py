@@ -115,7 +115,8 @@ def rewritten(rng, expression):
     whole = [sp.expand, sp.expand_log, sp.factor_terms, lambda e: sp.expand(sp.expand_log(e))]
     for _ in range(rng.choice([1, 1, 2, 3])):
         change = rng.choice([*changes, *whole])
-        expression = change(expression) if change in whole else somewhere(change)
+        other = change(expression) if change in whole else somewhere(change)
+        expression = expression if other.has(sp.nan, sp.zoo) else other  # a factor 0 drawn out
     return expression
 
 
