@@ -172,7 +172,9 @@ class Point:
         'n = 2, beta = 7/3, pi = (5/6, 1/6)'
         """
         given = {s: v for s, v in self.given.items() if expression.has(s)}
-        parts = {"n": str(self.size)}
+        families = {str(base) for base in expression.atoms(sp.IndexedBase)} & {*FAMILIES}
+        sized = families or expression.free_symbols & {n, Z, lam}
+        parts = {"n": str(self.size)} if sized else {}
         parts |= {str(s): str(v) for s, v in {**self._places(expression), **given}.items()}
         numbers = self._numbers(expression)
         if self.genuine and {Z, lam} & numbers.keys():
@@ -270,15 +272,15 @@ def miss(
     Raises
     ------
     ValueError
-        If the difference is not a real number there, or its indices suit no size up to 8.
+        If the difference is not a real number there, or its indices suit no size up to 9.
 
     >>> miss(sp.exp(r[1]), sp.exp(r[1]) / beta)[1]
-    'n = 1, beta = 25/11, r = (-12/7)'
+    'n = 2, beta = 4/3, r = (13/7, -6/7)'
     >>> miss(total(p[i]), sp.Integer(1)) is None  # every policy sums to 1
     True
     """
     difference, tried = sp.sympify(found) - sp.sympify(expected), 0
-    for size in range(1, 9):
+    for size in range(2, 10):
         point = Point(size, size, dict(at or {}))
         try:
             value = point.value(difference)
