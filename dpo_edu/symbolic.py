@@ -88,7 +88,10 @@ def is_zero(expression: sp.Expr) -> bool:
     False
     """
     apart = sp.expand(sp.expand_log(bound_apart(sp.sympify(expression))))
-    return bool(apart == 0 or (not _nonzero(apart) and sp.simplify(apart) == 0))
+    if apart == 0 or _nonzero(apart):
+        return bool(apart == 0)
+    simple = sp.simplify(apart)  # where it takes a sum out of a sum, the indices are numbered anew
+    return bool(simple == 0 or sp.simplify(bound_apart(simple)) == 0)
 
 
 def _nonzero(expression: sp.Expr) -> bool:
