@@ -121,19 +121,26 @@ def bound_apart(expression: sp.Expr) -> sp.Expr:
     >>> bound_apart(sp.Sum(p[k], (k, 1, n))) == bound_apart(total(p[i]))
     True
     """
+    old = {s: sp.Dummy(**s.assumptions0) for s in expression.atoms(_Bound)}
+    return _numbered(expression.xreplace(old))
+
+
+def _numbered(expression: sp.Expr) -> sp.Expr:
+    """Every summation index by the number of sums in its sum, from the innermost out."""
     if not expression.args or isinstance(expression, sp.Indexed):
         return expression
     if not isinstance(expression, (sp.Sum, sp.Product)):
-        return expression.func(*map(bound_apart, expression.args))
-    body = bound_apart(expression.function)
-    limits = [(old, *map(bound_apart, ends)) for old, *ends in expression.limits]
-    depth = max((int(s.name[1:]) for s in body.atoms(_Bound)), default=0)
+        return expression.func(*map(_numbered, expression.args))
+    body = _numbered(expression.function)
+    limits = [(old, *map(_numbered, ends)) for old, *ends in expression.limits]
+    inner = {v for s in body.atoms(sp.Sum, sp.Product) for v in s.variables}
+    depth = max((int(v.name[1:]) for v in inner), default=0)
     for place, (old, low, high) in enumerate(limits):  # the innermost comes first
         facts = {"positive": True} if low.is_Integer and low > 0 else {}
         new = _Bound(f"_{depth + place + 1}", integer=True, **facts)
         body = body.subs(old, new)
-        inner = [(s, low.subs(old, new), high.subs(old, new)) for s, low, high in limits[:place]]
-        limits = [*inner, (new, low, high), *limits[place + 1 :]]
+        before = [(s, low.subs(old, new), high.subs(old, new)) for s, low, high in limits[:place]]
+        limits = [*before, (new, low, high), *limits[place + 1 :]]
     return expression.func(body, *limits)
 
 

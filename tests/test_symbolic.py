@@ -50,6 +50,7 @@ def test_second_derivative_is_diagonal():
         sp.log(sp.exp(r[i])) - r[i],
         total(p[i]) - sp.Sum(p[v], (v, 1, n)),
         k * total(p[i]) - sp.Sum(k * p[v], (v, 1, n)),
+        total(p[i] / total(p[i])) - 1,
     ],
 )
 def test_true_identities_are_proved_and_hold_in_numbers(identity):
