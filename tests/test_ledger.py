@@ -330,6 +330,14 @@ def test_summary_lists_the_claims_touched(book, capsys):
     assert text.splitlines()[-1] == "1 claims, 2 checks, all as claimed."
 
 
+def test_summary_gives_each_claim_its_own_means(book, capsys):
+    book.numeric("G4", 1.0, 1.0)
+    book.symbolic("G7", x, x)
+    book.summary()
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first.startswith("G4  holds      N    ") and second.startswith("G7  holds      S    ")
+
+
 def test_headline_is_stored(book, outputs):
     book.headline("KL", "<= 1e-12 nats")
     stored = {"cells": [{"outputs": [{"data": outputs[0]}]}]}

@@ -81,7 +81,7 @@ def test_a_mark_is_a_dot_of_eight_points_and_its_name_eight_right_of_it_and_six_
         ground = text.get_bbox_patch()
         assert text.xyann == (8, 6)
         assert ground.get_alpha() == 0.8
-        assert ground.get_boxstyle().pad * text.get_fontsize() == pytest.approx(1)
+        assert ground.get_boxstyle().pad * text.get_fontsize() == pytest.approx(1, rel=0.05)
 
 
 def test_labels_grow_away_from_their_point(ax):

@@ -40,7 +40,7 @@ HEAVY += ["torch._dynamo", "torch.testing", "tqdm.auto"]
 TESTED_BY = {
     "_ascent": ("rlhf",),
     "_checks": ("checks", "distributions", "gibbs"),
-    "_compare": ("ledger",),
+    "_compare": ("compare", "ledger"),
     "_devices": ("training",),
     "_newton": ("training",),
     "_objective": ("training", "rlhf"),
