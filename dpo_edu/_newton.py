@@ -46,7 +46,7 @@ class ComparisonGraph:
 
     def separable(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Prompts where some group never lost to responses it met, ``(X,)``: no finite optimum."""
-        strong = self.labels("strong").reshape(-1)
+        strong = self.labels("strong").ravel()
         one_way = strong[self.chosen] != strong[self.rejected]
         result = np.zeros(self.shape[0], dtype=bool)
         result[self.chosen[one_way] // self.shape[1]] = True
@@ -84,7 +84,7 @@ class NewtonSteps:
         # One response of each component is held while solving: the rest of the system is regular.
         free[first] = False
         self.free = torch.tensor(free.reshape(label.shape)).to(weight)
-        self.label = torch.tensor(label.reshape(-1), device=weight.device)
+        self.label = torch.tensor(label.ravel(), device=weight.device)
         self.members = torch.bincount(self.label).to(weight)
 
     def direction(self, slope: Tensor, curvature: Tensor) -> Tensor | None:

@@ -164,10 +164,11 @@ def baseball_votes() -> Votes:
     """
     rows = _rows("baseball1987.csv")
     teams = _index([row["home_team"] for row in rows])
-    pairs = [(teams[row["home_team"]], teams[row["away_team"]]) for row in rows]
-    wins = np.zeros((1, len(teams), len(teams)))
-    for (home, away), row in zip(pairs, rows, strict=True):
-        wins[0, home, away] += float(row["home_wins"])
-        wins[0, away, home] += float(row["away_wins"])
+    season = np.zeros((len(teams), len(teams)))
+    for row in rows:
+        home, away = teams[row["home_team"]], teams[row["away_team"]]
+        season[home, away] += float(row["home_wins"])
+        season[away, home] += float(row["away_wins"])
+    wins = season[None]
     source = "Agresti, Categorical Data Analysis, 2nd ed., p. 438"
     return Votes(wins, np.zeros_like(wins), ("1987",), tuple(teams), source, "facts of sport")

@@ -108,7 +108,7 @@ def fit_linear_reward(features: ArrayLike, wins: ArrayLike) -> Floats:
         raise _checks.error("wins", "at least one vote", "none")
     x, i, j = np.nonzero(w)
     each = np.broadcast_to(f, (*w.shape[:2], f.shape[-1]))
-    contrast, count = each[x, i] - each[x, j], w[x, i, j] / w.sum()
+    contrast, count = each[x, i] - each[x, j], w[x, i, j] / w.max()
     weights = np.zeros(f.shape[-1])
     for _ in range(60):  # on separable votes each step adds log 2 or so, for ever
         lose = expit(-contrast @ weights)

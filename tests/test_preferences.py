@@ -352,6 +352,12 @@ def test_votes_must_lie_inside_the_shape(shape, said):
             preferences.count_wins(PreferencePairs([1], [chosen], [rejected]), shape)
 
 
+@pytest.mark.parametrize(("chosen", "rejected"), [([0, 2], [1, 0]), ([0, 1], [2, 0])])
+def test_the_highest_response_may_have_won_or_lost_and_once_is_enough(chosen, rejected):
+    with pytest.raises(ValueError, match="responses < 2, got prompt 0 and response 2"):
+        preferences.count_wins(PreferencePairs([0, 0], chosen, rejected), (1, 2))
+
+
 # --- likelihood ----------------------------------------------------------------------------------
 
 
