@@ -125,7 +125,11 @@ def catalogue() -> dict[str, Claim]:
 
 
 def display(shown: Evidence | Headline) -> None:
-    """Show it in the notebook; print it where there is none."""
+    """Show it in the notebook; print it where there is none.
+
+    >>> display(Headline("KL", "0 nats"))
+    KL: 0 nats
+    """
     try:
         from IPython.display import display as show
     except ImportError:

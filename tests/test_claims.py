@@ -52,6 +52,7 @@ def test_the_headline_figures_are_there() -> None:
 
 G4 = {"G4": replace(CLAIMS["G4"], means=("S", "N"))}
 WHOLE = [Evidence("G4", "S", "agrees", ""), Evidence("G4", "N", "agrees", "")]
+AGAINST = "G4: the catalogue says holds, against it:"
 
 
 def test_whole_evidence_has_no_shortcoming() -> None:
@@ -64,8 +65,11 @@ def test_whole_evidence_has_no_shortcoming() -> None:
         ([], "G4: no evidence by means S, N"),
         (WHOLE[:1], "G4: no evidence by means N"),
         ([*WHOLE, Evidence("G44", "N", "agrees", "")], "G44: not in the catalogue"),
-        ([*WHOLE, Evidence("G4", "N", "refuted", "")], "G4: evidence amounts to None"),
-        ([*WHOLE, Evidence("G4", "N", "counterexample", "")], "G4: evidence amounts to qualified"),
+        ([*WHOLE, Evidence("G4", "N", "refuted", "x")], f"{AGAINST} G4  numeric  refuted: x"),
+        (
+            [*WHOLE, Evidence("G4", "N", "counterexample", "x")],
+            f"{AGAINST} G4  numeric  fails with",
+        ),
     ],
 )
 def test_broken_evidence_is_a_shortcoming(evidence: list[Evidence], complaint: str) -> None:
@@ -73,8 +77,21 @@ def test_broken_evidence_is_a_shortcoming(evidence: list[Evidence], complaint: s
     assert found.startswith(complaint)
 
 
-@pytest.mark.parametrize("verdict", ["qualified", "refuted"])
-def test_a_verdict_that_differs_is_a_shortcoming(verdict: str) -> None:
-    claims = {"G4": replace(G4["G4"], verdict=verdict)}
-    (found,) = ledger.shortcomings(WHOLE, claims)
-    assert found == f"G4: evidence amounts to holds, the catalogue says {verdict}"
+def test_a_verdict_without_its_evidence_is_a_shortcoming() -> None:
+    (found,) = ledger.shortcomings(WHOLE, {"G4": replace(G4["G4"], verdict="qualified")})
+    assert found == "G4: evidence amounts to holds, the catalogue says qualified"
+
+
+def test_a_verdict_that_the_evidence_contradicts_is_a_shortcoming_line_by_line() -> None:
+    found = ledger.shortcomings(WHOLE, {"G4": replace(G4["G4"], verdict="refuted")})
+    assert [
+        text.startswith("G4: the catalogue says refuted, against it: G4") for text in found
+    ] == [
+        True,
+        True,
+    ]
+
+
+def test_data_evidence_names_its_source() -> None:
+    evidence = [e for entries in COMMITTED.values() for e in entries]
+    assert all(bool(e.source) == (e.means == "D") for e in evidence)
