@@ -148,7 +148,7 @@ def total_variation(p: ArrayLike, q: ArrayLike) -> Floats:
     ValueError
         If a row is no distribution or the shapes do not fit.
 
-    Source: Levin and Peres, Markov Chains and Mixing Times, Prop. 4.2.
+    Source: Levin and Peres, Markov Chains and Mixing Times, ch. 4.
 
     >>> float(total_variation([1.0, 0.0], [0.75, 0.25]))
     0.25

@@ -437,7 +437,7 @@ def simpo_loss(
     log-probabilities divided by the responses' lengths, nats a token, and gamma >= 0 is in reward
     units. Gradient in the chosen mean: ``-beta sigma(-u)``.
 
-    Source: Meng et al. 2024 (arXiv 2405.14734), eq. 6.
+    Source: Meng et al. 2024 (arXiv 2405.14734).
 
     >>> simpo_loss(torch.tensor([-1.0]), torch.tensor([-2.0]), beta=2.0)
     tensor([0.2014])
@@ -472,7 +472,7 @@ def orpo_loss(
     ValueError
         Also if a log-probability is above 0.
 
-    Source: Hong et al. 2024 (arXiv 2403.07691), eq. 6 and 7.
+    Source: Hong et al. 2024 (arXiv 2403.07691).
 
     >>> orpo_loss(torch.tensor([-1.0]), torch.tensor([-2.0]), beta=0.1)
     tensor([1.0238])

@@ -145,7 +145,7 @@ def penalised_reward(
     ValueError
         If the shapes differ or `beta` is not of that form.
 
-    Source: Ziegler et al. 2019, eq. 2; claim M4.
+    Source: Ziegler et al. 2019; claim M4.
 
     >>> zero = torch.zeros(2)
     >>> penalised_reward(zero, zero, torch.tensor([1.0, 2.0]), beta=0.5)
@@ -205,7 +205,7 @@ def clipped_surrogate(
     ValueError
         If the shapes differ or `clip` is out of range.
 
-    Source: Schulman et al. 2017, eq. 7.
+    Source: Schulman et al. 2017, the clipped surrogate objective.
 
     >>> old = torch.zeros(2)
     >>> clipped_surrogate(old + 1.0, old, torch.tensor([1.0, -1.0]), clip=0.2)
@@ -370,7 +370,7 @@ def ppo(
     ValueError
         As for `reinforce`.
 
-    Source: Schulman et al. 2017, eq. 7; Ziegler et al. 2019, eq. 2, for the KL in the reward.
+    Source: Schulman et al. 2017; Ziegler et al. 2019 for the KL in the reward.
 
     >>> from dpo_edu.policies import TabularPolicy
     >>> run = ppo(TabularPolicy([0.5, 0.5]), [0.5, 0.5], [0.0, np.log(3)], beta=1.0, steps=150,
