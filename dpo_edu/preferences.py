@@ -18,7 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse.csgraph import NegativeCycleError, connected_components, floyd_warshall
+from scipy.sparse.csgraph import (
+    NegativeCycleError,
+    connected_components,
+    floyd_warshall,
+    laplacian,
+)
 from scipy.special import expit, log_expit
 
 from dpo_edu import _checks
@@ -752,8 +757,8 @@ LikelihoodWithTies = Callable[[Floats, float], tuple[float, Floats, Floats]]
 
 def _information(weight: Floats, cross: Floats, corner: float) -> Floats:
     """The Laplacian of pair weights, bordered by what the tie parameter has to do with it."""
-    laplacian = np.diag(weight.sum(axis=-1)) - weight
-    return np.block([[laplacian, cross[:, None]], [cross[None, :], np.array([[corner]])]])
+    rewards = laplacian(weight)
+    return np.block([[rewards, cross[:, None]], [cross[None, :], np.array([[corner]])]])
 
 
 def _rao_kupper_likelihood(wins: Floats, ties: Floats) -> LikelihoodWithTies:

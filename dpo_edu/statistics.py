@@ -98,7 +98,7 @@ def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: i
     if _checks.fits(behaviour=b, reward=reward) != reward.shape:
         raise _checks.error("behaviour", f"shape {problem.reward.shape}", f"shape {b.shape}")
     mu = preferences.pair_distribution(np.broadcast_to(b, reward.shape), problem.prompt_weights)
-    comparisons = mu + mu.swapaxes(-1, -2)
+    comparisons = 2 * mu  # which of the two came first does not matter
     _connected("behaviour", comparisons)
     bound = covariance(reward, n * comparisons)
     return bound.reshape(*problem.reward.shape, problem.reward.shape[-1])

@@ -538,6 +538,15 @@ def test_the_bound_is_for_one_prompt_and_few_responses(reward, behaviour, size, 
         statistics.chance_of_no_estimate(reward, behaviour, size=size)
 
 
+def test_counts_that_are_symmetric_but_for_rounding_will_do():
+    found = statistics.fisher_information([0.0, 0.0], [[0, 4], [4 * (1 + 1e-12), 0]])
+    np.testing.assert_allclose(found, [[1, -1], [-1, 1]], rtol=1e-11)
+
+
+def test_one_response_has_no_reward_to_err_about():
+    assert statistics.covariance([[3.0], [1.0]], np.zeros((2, 1, 1))).tolist() == [[[0.0]]] * 2
+
+
 def test_twenty_responses_are_few(monkeypatch):
     asked = []
     monkeypatch.setattr(statistics, "combinations", lambda who, k: asked.append(k) or [])
