@@ -28,6 +28,8 @@ def agreement(
         If one is not an array of finite real numbers, if shapes differ (a scalar fits every shape),
         if the limit is not in [0, 0.1], or if an expected value other than 0 lies below the bound.
     """
+    if found is expected and isinstance(found, np.ndarray):
+        raise error("expected", "another array than found", "the same")
     a, b = _pair("found", found, "expected", expected)
     gap = np.abs(a - b)
     if relative is not None:
@@ -65,6 +67,13 @@ def miss(found: Any, expected: Any, by: Any) -> tuple[bool, float]:
     return size >= by, size
 
 
+def reach(expected: Any, bound: float | None, relative: float | None) -> float:
+    """The largest difference that `agreement` lets pass, which a miss must exceed."""
+    if relative is not None:
+        return float(relative * np.abs(_finite("expected", expected)).max())
+    return 1e-12 if bound is None else bound
+
+
 def margin(left: Any, relation: str, right: Any) -> tuple[bool, float]:
     """Whether left and right are in order, entry by entry, and by how much at the closest entry.
 
@@ -78,12 +87,14 @@ def margin(left: Any, relation: str, right: Any) -> tuple[bool, float]:
     a, b = _pair("left", left, "right", right)
     gap = b - a if relation[0] == "<" else a - b
     least = np.zeros(gap.shape) if relation[1:] else ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    if not np.isfinite(gap).all():
+        raise error("left and right", "a finite difference", "one that overflows")
     held = (gap >= least) if relation[1:] else (gap > least)
     return bool(held.all()), float(gap.min())
 
 
 def at_least(number: float) -> str:
-    """A number >= 0 rounded down to one digit, in words that stay true.
+    """A finite number >= 0 rounded down to one digit, in words that stay true.
 
     >>> at_least(0.0278)
     'by 0.02 or more'
@@ -106,6 +117,8 @@ def _finite(name: str, value: Any) -> Floats:
     """An array of finite real numbers, at least one, each exactly a float64."""
     if _truth(value):
         raise error(name, "numbers", "truth values: give ledger.true the two sides")
+    if isinstance(value, np.ma.MaskedArray):
+        raise error(name, "numbers that all count", "a masked array")
     try:
         given = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as refusal:
@@ -127,7 +140,7 @@ def _truth(value: Any) -> bool:
     """A boolean, or a list with one somewhere in it (which NumPy would read as 1)."""
     if isinstance(value, (list, tuple)):
         return any(map(_truth, value))
-    return isinstance(value, (bool, np.bool_))
+    return isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == np.bool_
 
 
 def _is_real(value: Any) -> bool:

@@ -263,6 +263,8 @@ class Ledger:
         how to choose, such as probabilities.
         """
         self._known(claim)
+        if not when.strip():
+            raise ValueError("when: expected what is given up, got nothing")
         source = self._source(claim, means, of)
         missed = self._misses(claim, means, found, expected, by, at)
         self._record(claim, means, "counterexample", f"{when}: {missed}", note, source)
@@ -290,7 +292,11 @@ class Ledger:
             self._equal(claim, repaired, truth)
             hit = "repaired - truth = 0 identically"
         else:
+            from dpo_edu import _compare
+
             hit = self._agree(claim, repaired, truth, bound, relative)
+            if by is None or not by > (allowed := _compare.reach(truth, bound, relative)):
+                raise ValueError(f"by: expected more than the repair may miss by, {allowed:.4g}")
             hit = hit.replace("found", "repaired").replace("expected", "truth")
         self._record(claim, means, "refuted", f"printed {missed}; {hit}", note, source)
 
@@ -368,7 +374,10 @@ class Ledger:
             raise ClaimFailed(claim, str(expected), f"{found}, not shown to be equal")
 
     def _ordered(self, claim: str, left: Any, relation: str, right: Any) -> str:
-        gap = sp.simplify(sp.expand_log(_exact("left", left) - _exact("right", right)))
+        gap = _exact("left", left) - _exact("right", right)
+        if not isinstance(gap, sp.Expr):
+            raise ValueError(f"left: expected one expression, got {type(gap).__name__}")
+        gap = sp.simplify(sp.expand_log(gap))
         signs = {"<": "negative", "<=": "nonpositive", ">": "positive", ">=": "nonnegative"}
         if relation not in signs:
             raise ValueError(f"relation: expected one of {', '.join(signs)}, got {relation!r}")

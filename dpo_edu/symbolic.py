@@ -65,7 +65,7 @@ def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
     >>> derivative(sp.Sum(p[k], (k, 1, n)), p[k])
     1
     """
-    members = {j, k, *variable.indices}
+    members = {j, k, *(index for index in variable.indices if index.is_Symbol)}
     inside = {order: True for index in members for order in (sp.Le(index, n), sp.Ge(n, index))}
     summed = {index for s in expression.atoms(sp.Sum) for index in s.variables}
     clash = summed & set().union(*(index.free_symbols for index in variable.indices))
@@ -282,7 +282,8 @@ def miss(
     Raises
     ------
     ValueError
-        If the difference is not a real number there, or its indices suit no size up to 9.
+        If the difference is not a real number there, if its indices suit no size up to 9, or if
+        `at` gives a number to what a policy determines, or one that the symbol cannot stand for.
 
     >>> miss(sp.exp(r[1]), sp.exp(r[1]) / beta)[1]
     'n = 2, beta = 4/3, r = (13/7, -6/7)'
@@ -290,8 +291,10 @@ def miss(
     True
     """
     difference, tried = sp.sympify(found) - sp.sympify(expected), 0
+    given = dict(at or {})
+    _refuse_given(given, difference)
     for size in range(2, 10):
-        point = Point(size, size, dict(at or {}))
+        point = Point(size, size, given)
         try:
             value = point.value(difference)
         except ValueError as error:
@@ -309,6 +312,24 @@ def miss(
         if (tried := tried + 1) == 4:
             return None
     raise refusal
+
+
+def _refuse_given(given: Mapping[sp.Expr, sp.Expr], expression: sp.Expr) -> None:
+    """Refuse numbers for policies, rewards, n, Z, lambda and what only looks like these."""
+    for symbol in expression.free_symbols:
+        twin = {str(s): s for s in (n, Z, lam, beta)}.get(str(symbol), symbol)
+        if symbol != twin:
+            raise ValueError(f"{symbol}: expected dpo_edu.symbolic's, got another of that name")
+    for symbol, number in given.items():
+        family = str(symbol.base) if isinstance(symbol, sp.Indexed) else ""
+        if family in FAMILIES or symbol in (n, Z, lam):
+            raise ValueError(f"at: expected no number for {symbol}, which a policy determines")
+        number = sp.sympify(number)
+        facts = {f: v for f, v in symbol.assumptions0.items() if v is not None}
+        if not number.is_Rational or any(
+            getattr(number, f"is_{fact}", value) is not value for fact, value in facts.items()
+        ):
+            raise ValueError(f"at: expected a rational number that {symbol} can be, got {number}")
 
 
 def differs(found: sp.Expr, expected: sp.Expr) -> bool:

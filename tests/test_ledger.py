@@ -65,6 +65,8 @@ NOT_NUMBERS = {
     "a truth value": (True, "truth values"),
     "truth values": (np.array([True, True]), "truth values"),
     "a truth value among numbers": ([1.0, [True]], "truth values"),
+    "an array of them among numbers": ([np.array(True), 1.0], "truth values"),
+    "a masked array": (np.ma.array([1.0, 2.0], mask=[False, True]), "a masked array"),
     "complex": (np.array([1 + 5j]), "complex128"),
     "a word": ("1.0", "<U3"),
     "an expression": (sp.Rational(1, 3), "object"),
@@ -110,9 +112,9 @@ def test_an_absurd_bound_is_refused(book, bound, kind):
 def test_a_bound_that_cannot_tell_the_expected_value_from_zero_is_refused(book):
     tiny = np.array([0.0, 2e-18, 2e-12, 2e-6])
     with pytest.raises(ValueError, match="bound: expected less than .* .such as 2e-18., got 1e-11"):
-        book.numeric("G11", tiny, tiny, bound=1e-11)
+        book.numeric("G11", tiny, tiny.copy(), bound=1e-11)
     with pytest.raises(ValueError, match="got both"):
-        book.numeric("G11", tiny, tiny, bound=1e-11, relative=1e-3)
+        book.numeric("G11", tiny, tiny.copy(), bound=1e-11, relative=1e-3)
     book.numeric("G11", tiny * (1 + 1e-7), tiny, relative=1e-6)
     with pytest.raises(ClaimFailed, match="1 relative"):
         book.numeric("G11", np.array([0.0, 0.0, 2e-12, 2e-6]), tiny, relative=1e-3)
@@ -147,6 +149,20 @@ def test_an_inequality_is_recorded_with_its_margin(book, left, relation, right, 
 def test_an_inequality_that_does_not_hold_fails(book, left, relation, right):
     with pytest.raises(ClaimFailed, match="claim G5: expected left .* right, found a margin of"):
         book.true("G5", "N", left, relation, right)
+
+
+def test_an_inequality_that_overflows_or_has_many_entries_is_refused(book):
+    with pytest.raises(ValueError, match="a finite difference, got one that overflows"):
+        book.true("G5", "N", 1e308, ">", -1e308)
+    with pytest.raises(ValueError, match="left: expected one expression, got"):
+        book.true("G5", "S", sp.Matrix([x]), ">", sp.Matrix([0]))
+
+
+def test_an_array_is_not_compared_with_itself(book):
+    values = np.ones(3)
+    with pytest.raises(ValueError, match="expected: expected another array than found"):
+        book.numeric("G4", values, values)
+    book.numeric("G4", values, values.copy())
 
 
 def test_an_inequality_needs_a_relation(book):
@@ -260,6 +276,12 @@ def test_a_refutation_needs_a_miss_and_a_repair(book):
         book.refuted("P3", "N", printed=0.3, repaired=0.6, truth=0.7, by=0.1)
 
 
+@pytest.mark.parametrize("limit", [{"bound": 0.1}, {"relative": 0.05}])
+def test_a_repair_may_not_miss_by_as_much_as_the_printed_formula(book, limit):
+    with pytest.raises(ValueError, match="by: expected more than the repair may miss by, 0.1"):
+        book.refuted("P3", "N", printed=2.06, repaired=2.05, truth=2.0, by=0.05, **limit)
+
+
 @pytest.mark.parametrize("by", [None, 0.0, -1.0, 1e-12, np.inf, np.nan, True, "1"])
 def test_a_miss_within_rounding_is_none(book, by):
     with pytest.raises(ValueError, match="by: expected a finite number >= 1e-09, got"):
@@ -292,6 +314,8 @@ def test_a_counterexample_says_when(book):
     )
     with pytest.raises(ClaimFailed):
         book.counterexample("O1", "N", 1.0, 1.1, by=0.5, when="too near")
+    with pytest.raises(ValueError, match="when: expected what is given up, got nothing"):
+        book.counterexample("O1", "N", 1.0, 2.0, by=0.5, when=" ")
 
 
 def test_evidence_against_the_catalogue_is_recorded_and_shown(book, capsys):

@@ -44,6 +44,8 @@ def flaws(notebook: NotebookNode) -> list[str]:
     found += [f"ids are slugs: {c.id}" for c in notebook.cells if not slug.fullmatch(c.id)]
     long = [cell.id for cell in code_cells(notebook) if len(lines(cell)) > 20]
     found += [f"at most 20 lines of code: {id}" for id in long]
+    by_hand = re.compile(r"\bEvidence\b|\bClaimFailed\b|\bledger\.(_|evidence)")
+    found += [f"evidence by hand: {c.id}" for c in code_cells(notebook) if by_hand.search(c.source)]
     closing = "\n".join(cell.source for cell in notebook.cells[-5:]).lower()
     if not re.search(r"not shown.*(##|\*\*)\W*exercises.*(##|\*\*)\W*next", closing, re.DOTALL):
         found.append("it ends with what was not shown, exercises, next")
@@ -112,6 +114,8 @@ def shaped(spoil: str) -> NotebookNode:
         cells[3].id = "Cell_3"
     elif spoil == "long":
         cells[3].source = "x = 1\n" * 21
+    elif spoil == "by hand":
+        cells[3].source = "ledger.evidence.clear()"
     elif spoil == "no end":
         cells[-1].source = "## Next"
     elif spoil == "no ledger":
@@ -132,6 +136,7 @@ def test_the_common_form_has_no_flaw() -> None:
         ("three in a row", "three code cells"),
         ("id", "slugs"),
         ("long", "at most 20 lines"),
+        ("by hand", "evidence by hand"),
         ("no end", "it ends with"),
         ("no ledger", "ledger.summary"),
     ],

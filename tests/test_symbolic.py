@@ -36,6 +36,11 @@ def test_derivative_tells_the_member_from_the_summed_index(index):
     assert symbolic.derivative(sp.Sum(p[index] ** 2, (index, 1, n)), p[index]) == 2 * p[index]
 
 
+def test_a_literal_member_is_not_taken_to_exist():
+    assert symbolic.derivative(total(p[i]), p[5]) != 1
+    assert symbolic.derivative(total(p[i]), p[5]).subs(n, 4) == 0
+
+
 def test_second_derivative_is_diagonal():
     slope = symbolic.derivative(symbolic.objective(), p[k])
     assert symbolic.derivative(slope, p[j]) == -beta * sp.KroneckerDelta(j, k) / p[k]
@@ -139,6 +144,23 @@ def test_a_miss_is_sought_where_the_caller_says():
     t = sp.Symbol("t", positive=True)
     assert symbolic.miss(t, sp.Rational(1, 2), {t: sp.Rational(1, 2)}) is None
     assert symbolic.miss(t, sp.Rational(1, 2), {t: sp.Rational(1, 3)})[1] == "t = 1/3"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "number"),
+    [
+        (p[1], sp.Rational(1, 2)), (q[1], 5), (r[1], 0), (Z, 7), (lam, 0), (n, 3),
+        (beta, -1), (beta, 0.5), (beta, sp.sqrt(2)), (k, sp.Rational(1, 2)),
+    ],
+)  # fmt: skip
+def test_no_number_is_given_to_what_a_policy_determines_or_a_symbol_cannot_be(symbol, number):
+    with pytest.raises(ValueError, match="at: expected"):
+        symbolic.miss(p[1] * q[1] * r[1] + Z + lam + beta + n + k, sp.Integer(0), {symbol: number})
+
+
+def test_a_symbol_that_only_looks_like_the_partition_function_is_refused():
+    with pytest.raises(ValueError, match="Z: expected dpo_edu.symbolic's, got another"):
+        symbolic.miss(sp.Symbol("Z"), total(q[i] * sp.exp(r[i] / beta)))
 
 
 def test_a_miss_at_no_real_number_is_refused():

@@ -335,7 +335,7 @@ def _traced(loss: TorchLoss) -> Callable[..., Any]:
         if not (isinstance(values, Tensor) and values.requires_grad):
             return _untensored(values), np.zeros_like(chosen), np.zeros_like(rejected)
         slopes = torch.autograd.grad(values.sum(), (w, x), materialize_grads=True)
-        return values.detach().numpy(), slopes[0].numpy(), slopes[1].numpy()
+        return tuple(t.detach().numpy() for t in (values, *slopes))  # zeros may ask for gradients
 
     return traced
 
