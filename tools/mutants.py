@@ -40,6 +40,7 @@ HEAVY += ["torch._dynamo", "torch.testing", "tqdm.auto"]
 TESTED_BY = {
     "_ascent": ("rlhf",),
     "preferences": ("preferences", "ties"),
+    "symbolic": ("symbolic", "points"),
     "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("compare", "ledger"),
     "_devices": ("training",),
@@ -50,6 +51,8 @@ TESTED_BY = {
 #: Test files that test no formula of the package, or start kernels.
 NO_UNIT = {"benchmarks", "controls", "course", "documentation", "environment", "exercises"}
 NO_UNIT |= {"flaky", "grading", "layering", "mutants", "notebooks", "quality", "slides", "tools"}
+#: Tests of a minute or more, which come with the others: most mutants die before.
+SLOW = ("tests/test_symbolic.py::test_no_random_falsehood_is_proved",)
 STAGES = ("its tests", "all unit tests", "notebooks")
 PATIENCE = 5  # times as long as without a mutant, and FLOOR on top: then it is an endless loop
 FLOOR_SECONDS = 20.0
@@ -241,12 +244,15 @@ class Suite:
         tests = [f"{{copy}}/dpo_edu/{module}", *self.own_names(module)]
         if "/" in module and module != "exercises/tasks.py":
             tests += ["-k", Path(module).stem]  # a grader is tried with its own answers
+        tests += [f"--deselect={test}" for test in SLOW]
         return [self.pytest(f"tests of {module}", tests)]
 
     def other_tests(self, module: str) -> list[Stage]:
         """Every other test file that tests formulas; a stage each, the first kill is enough."""
         own = self.own_names(module)
-        return [self.pytest(name, [name]) for name in unit_tests(self.root) if name not in own]
+        slow = [test for test in SLOW if test.partition("::")[0] in own]
+        names = slow + [name for name in unit_tests(self.root) if name not in own]
+        return [self.pytest(name, [name]) for name in names]
 
     def lectures(self, module: str) -> list[Stage]:
         """The notebooks that import it, or a module that does."""
