@@ -70,6 +70,13 @@ def test_a_miss_is_by_at_least_so_much_at_the_worst_entry(by, misses):
     assert _compare.miss([1.0, 2.0, 4.0], [1.0, 2.5, 4.25], by) == (misses, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("limits", "reach"), [((None, None), 1e-12), ((0.25, None), 0.25), ((None, 0.0625), 0.25)]
+)
+def test_what_agreement_lets_pass_is_what_a_miss_must_exceed(limits, reach):
+    assert _compare.reach([1.0, -4.0, 2.0], *limits) == reach
+
+
 def test_a_miss_of_less_than_a_billionth_of_the_largest_is_rounding():
     least = 1e-9 * 256
     assert _compare.miss([0.0, 0.0], [256.0, -100.0], least) == (True, 256.0)

@@ -354,6 +354,14 @@ def test_summary_lists_the_claims_touched(book, capsys):
     assert text.splitlines()[-1] == "1 claims, 2 checks, all as claimed."
 
 
+def test_an_order_by_signs_is_of_left_less_right(book):
+    for left, relation, right in ((x, "<", x + 1), (x + 2, ">", x), (x, "<=", x), (-x, "<", x)):
+        book.true("G4", "S", left, relation, right)
+    for left, relation, right in ((x + 1, "<", x), (x, ">", x), (x, ">=", -1 + 2 * x)):
+        with pytest.raises(ClaimFailed, match="left - right ="):
+            book.true("G4", "S", left, relation, right)
+
+
 def test_summary_gives_each_claim_its_own_means(book, capsys):
     book.numeric("G4", 1.0, 1.0)
     book.symbolic("G7", x, x)
