@@ -105,3 +105,9 @@ def test_numbers_given_by_the_caller_are_used():
     x = sp.Symbol("x", real=True)
     assert miss(x, sp.Integer(0), at={x: sp.Integer(0)}) is None
     assert miss(x, sp.Integer(0), at={x: sp.Integer(2)}) == (2.0, "x = 2")
+
+
+def test_an_index_is_positive_where_its_sum_begins_above_zero_and_only_there():
+    m = sp.Symbol("m", integer=True)
+    for first, proved in ((2, True), (1, True), (0, False), (-1, False)):
+        assert symbolic.is_zero(sp.Sum(sp.sign(m) - 1, (m, first, n))) is proved
