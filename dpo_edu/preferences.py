@@ -629,7 +629,8 @@ def davidson(reward: ArrayLike, prevalence: ArrayLike) -> tuple[Floats, Floats]:
     Parameters
     ----------
     reward : array ``(..., Y)``, reward units.
-    prevalence : nu >= 0, a number or an array ``(...)``: between equals, ties for each win.
+    prevalence : nu >= 0, a number or an array ``(...)``: between equals, ties for each win of
+        one side.
 
     Returns
     -------
@@ -729,7 +730,7 @@ def fit_davidson(wins: ArrayLike, ties: ArrayLike) -> FitWithTies:
 
     Returns
     -------
-    FitWithTies, its `tie` being nu, ties for each win between equals.
+    FitWithTies, its `tie` being nu: between equals, ties for each win of one side.
 
     Raises
     ------
