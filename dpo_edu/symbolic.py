@@ -79,8 +79,9 @@ def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
 def is_zero(expression: sp.Expr) -> bool:
     """Whether SymPy proves that an expression vanishes, whatever its symbols stand for.
 
-    True is a proof for every n, for sums whose limits are in order (an empty sum is 0). False means
-    only that no proof was found: `miss` establishes that two expressions are unequal.
+    True is a proof for every n. It asks that the limits of every sum are in order whatever their
+    symbols (1 to n, or empty): to SymPy a sum from 3 to 0 is not 0. False means only that no proof
+    was found: `miss` establishes that two expressions are unequal.
 
     >>> is_zero(total(p[i] * sp.log(p[i] / q[i])) - total(p[i] * (sp.log(p[i]) - sp.log(q[i]))))
     True
@@ -88,10 +89,17 @@ def is_zero(expression: sp.Expr) -> bool:
     False
     """
     apart = sp.expand(sp.expand_log(bound_apart(sp.sympify(expression))))
-    if apart == 0 or _nonzero(apart):
+    if apart == 0 or not _in_order(apart) or _nonzero(apart):
         return bool(apart == 0)
     simple = sp.simplify(apart)  # where it takes a sum out of a sum, the indices are numbered anew
     return bool(simple == 0 or sp.simplify(bound_apart(simple)) == 0)
+
+
+def _in_order(expression: sp.Expr) -> bool:
+    """Whether no sum ends more than one place before it begins, whatever the symbols."""
+    sums = expression.atoms(sp.Sum, sp.Product)
+    lengths = [sp.expand(high - low + 1) for s in sums for _, low, high in s.limits]
+    return all(length.is_nonnegative for length in lengths)
 
 
 def _nonzero(expression: sp.Expr) -> bool:
@@ -136,7 +144,8 @@ def _numbered(expression: sp.Expr) -> sp.Expr:
     inner = {v for s in body.atoms(sp.Sum, sp.Product) for v in s.variables}
     depth = max((int(v.name[1:]) for v in inner), default=0)
     for place, (old, low, high) in enumerate(limits):  # the innermost comes first
-        facts = {"positive": True} if low.is_Integer and low > 0 else {}
+        sign = "positive" if low.is_positive else "nonnegative"
+        facts = {sign: True} if low.is_Integer and low >= 0 else {}
         new = _Bound(f"_{depth + place + 1}", integer=True, **facts)
         body = body.subs(old, new)
         before = [(s, low.subs(old, new), high.subs(old, new)) for s, low, high in limits[:place]]
@@ -168,7 +177,7 @@ class Point:
         Raises
         ------
         ValueError
-            If an index lies outside 1..size.
+            If an index lies outside 1..size, or a sum ends before it begins.
 
         >>> Point(3).value(total(p[i]))
         1
@@ -221,7 +230,7 @@ class Point:
 
     def _written_out(self, expression: sp.Expr) -> sp.Expr:
         placed = {**self._places(expression), n: sp.Integer(self.size), **self.given}
-        return bound_apart(sp.sympify(expression)).xreplace(placed).doit()
+        return _added_up(bound_apart(sp.sympify(expression)).xreplace(placed)).doit()
 
     def _numbers(self, expression: sp.Expr) -> dict[sp.Expr, sp.Expr]:
         """What every member of a family, and every other symbol, stands for."""
@@ -254,6 +263,21 @@ class Point:
             return sp.Rational(1 + code % 9, 7)
         row = [_code((str(member.base), *prompt, m), self.seed) for m in range(1, self.size + 1)]
         return sp.Rational(1 + code % 9, sum(1 + code % 9 for code in row))
+
+
+def _added_up(expression: sp.Expr) -> sp.Expr:
+    """Sums with numbers for limits, written out; one that ends before it begins is refused."""
+    if not expression.args or isinstance(expression, sp.Indexed):
+        return expression
+    if not isinstance(expression, sp.Sum):
+        return expression.func(*map(_added_up, expression.args))
+    *inner, (index, low, high) = expression.limits  # the outermost comes last
+    low, high = _added_up(low), _added_up(high)
+    if not (low.is_Integer and high.is_Integer and high - low >= -1):
+        raise ValueError(f"a sum: expected limits in order, got {low} to {high}")
+    body = sp.Sum(expression.function, *inner) if inner else expression.function
+    terms = (_added_up(body.xreplace({index: sp.Integer(y)})) for y in range(low, high + 1))
+    return sp.Add(*terms)
 
 
 def _code(key: object, seed: int) -> int:

@@ -82,6 +82,8 @@ def test_true_identities_are_proved_and_hold_in_numbers(identity):
         v * sp.Sum(p[v], (v, 1, n)) - sp.Sum(v * p[v], (v, 1, n)),
         sp.Sum(p[v] * r[v], (v, 1, n)) - r[v] * sp.Sum(p[v], (v, 1, n)),
         p[v] * sp.Sum(q[v], (v, 1, n)) - sp.Sum(p[v] * q[v], (v, 1, n)),
+        sp.Sum(1, (i, 3, n)) - (n - 2),  # false for n = 1
+        sp.Sum(sp.Sum(q[k], (i, 1, j)) - q[k] - sp.Sum(q[k], (i, 2, j)), (j, 0, n)),  # for j = 0
         sp.nan,
         sp.zoo,
     ],
@@ -95,6 +97,12 @@ def test_no_random_falsehood_is_proved():
     assert false == []
     assert counts[True, True] > counts[False, True], "it proves most of what is true"
     assert counts[False, False] > 50
+
+
+def test_a_sum_that_ends_before_it_begins_has_no_value():
+    with pytest.raises(ValueError, match="a sum: expected limits in order, got 4 to 2"):
+        Point(2).value(sp.Sum(r[i], (i, 4, n)))
+    assert Point(3).value(sp.Sum(r[i], (i, 4, n))) == 0
 
 
 def test_the_judge_of_the_random_sums_tells_true_from_false():
