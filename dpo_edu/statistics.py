@@ -142,7 +142,8 @@ class SecondOrder(NamedTuple):
     Attributes
     ----------
     bias : ``lim n E[r^ - r]`` of the centred rewards ``(Y,)``, reward units.
-    excess : c in ``E[(r^ - r)^T n I (r^ - r)] / (Y - 1) = 1 + c/n + O(1/n^2)``, a pure number.
+    excess : c in ``E[(r^ - r)^T n I (r^ - r)] / (Y - 1) = 1 + c/n + O(1/n^2)``, a pure number; I is
+        the information of one vote.
     """
 
     bias: Floats
@@ -152,7 +153,8 @@ class SecondOrder(NamedTuple):
 def second_order(reward: ArrayLike, comparisons: ArrayLike) -> SecondOrder:
     """Bias and excess over the bound of maximum-likelihood rewards: their coefficients of 1/n.
 
-    The estimate is a function of the frequencies of the possible votes. Where these depart from
+    The pairs are drawn at random, as by `preferences.sample_pairs`. The estimate is a function of
+    the frequencies of the possible votes. Where these depart from
     their law p by u, it moves by ``d_1 + d_2 + d_3``, terms of degree 1, 2 and 3 in u that follow
     from the likelihood equation. The departure of n votes has mean 0, covariance
     ``sum_a p_a u_a u_a^T / n`` with ``u_a = e_a - p``, third moments of the same form over n^2, and
@@ -163,7 +165,8 @@ def second_order(reward: ArrayLike, comparisons: ArrayLike) -> SecondOrder:
     Parameters
     ----------
     reward : array ``(Y,)``, reward units, Y >= 2.
-    comparisons : symmetric array ``(Y, Y)``: how often i met j; only the shares matter.
+    comparisons : symmetric array ``(Y, Y)``: how often i meets j, as a share of the votes; a common
+        factor does not matter.
 
     Returns
     -------

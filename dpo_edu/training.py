@@ -205,8 +205,10 @@ def minibatch_dpo(
 
     Minibatches do not let it settle: at a fixed learning rate it hovers about the minimum of the
     loss on all votes, at a distance that shrinks with the rate. With all votes in each batch a
-    table converges if ``eta < 2 / (beta^2 lambda_max)``, lambda the eigenvalues of
-    `statistics.fisher_information` per vote at the minimum: the error shrinks by the factor
+    table converges to the minimum, if there is one, from every start if ``eta < 2 / (beta^2 L)``,
+    L the largest eigenvalue of `statistics.fisher_information` per vote at equal rewards. With
+    lambda those at the minimum, it has no rest there if ``eta > 2 / (beta^2 lambda_max)``; up to
+    ``eta = 2 / (beta^2 (lambda_2 + lambda_max))`` the error shrinks in the end by the factor
     ``1 - eta beta^2 lambda_2`` a step.
 
     Parameters
