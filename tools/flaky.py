@@ -1,6 +1,6 @@
 """Do the unit tests pass whatever Hypothesis draws, and in any order?
 
-python -m tools.flaky [--seeds 30] [--orders 3] [--only gibbs]
+python -m tools.flaky [--seeds 30] [--first 0] [--orders 3] [--only gibbs]
 
 Each seed runs the property tests once (the others do not see it); then all unit tests and doctests
 run in each order: forwards, backwards, shuffled. Nothing is remembered from run to run; every
@@ -66,7 +66,8 @@ def failures(root: Path, tests: list[str], seed: int, order: str | None) -> list
 def main(arguments: list[str] | None = None, root: Path = mutants.ROOT) -> int:
     """A line for each run and each failure; 1 if there was any."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=30, help="how many, from 0 on")
+    parser.add_argument("--seeds", type=int, default=30, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--orders", type=int, default=len(ORDERS), help="how many of the orders")
     parser.add_argument("--only", metavar="NAME", help="only the tests of this name")
     options = parser.parse_args(arguments)
@@ -77,8 +78,9 @@ def main(arguments: list[str] | None = None, root: Path = mutants.ROOT) -> int:
     from hypothesis import settings
 
     settings.register_profile("fresh", deadline=None, database=None)
-    runs = [(seed, None) for seed in range(options.seeds)]
-    runs += [(options.seeds + at, order) for at, order in enumerate(ORDERS[: options.orders])]
+    last = options.first + options.seeds
+    runs = [(seed, None) for seed in range(options.first, last)]
+    runs += [(last + at, order) for at, order in enumerate(ORDERS[: options.orders])]
     failed: Counter[str] = Counter()
     for seed, order in runs:
         started = time.monotonic()
