@@ -9,7 +9,7 @@ from dpo_edu._checks import Floats, error
 
 LOOSEST = 0.1  # no agreement is claimed within more than this, absolute or relative
 SMALLEST_MISS = 1e-9  # less is rounding
-ROUNDING = 1e-15
+SMALLEST_GAP = 1e-12  # so, for a strict inequality, is this
 EXACT_INTEGERS = 2**53
 RELATIONS = ("<", "<=", ">", ">=")
 
@@ -28,9 +28,9 @@ def agreement(
         If one is not an array of finite real numbers, if shapes differ (a scalar fits every shape),
         if the limit is not in [0, 0.1], or if an expected value other than 0 lies below the bound.
     """
-    if found is expected and isinstance(found, np.ndarray):
-        raise error("expected", "another array than found", "the same")
     a, b = _pair("found", found, "expected", expected)
+    if _one_memory(found, expected):
+        raise error("expected", "other numbers than found", "the same memory")
     gap = np.abs(a - b)
     if relative is not None:
         if bound is not None:
@@ -60,11 +60,14 @@ def miss(found: Any, expected: Any, by: Any) -> tuple[bool, float]:
         If the arrays are not as `agreement` wants them, or `by` is no more than rounding.
     """
     a, b = _pair("found", found, "expected", expected)
-    least = SMALLEST_MISS * max(1.0, float(np.abs(b).max()))
+    scale = float(max(np.abs(a).max(), np.abs(b).max()))
+    least = max(
+        SMALLEST_MISS * max(1.0, float(np.abs(b).max())), _rounding(found, expected) * scale
+    )
     if not (_is_real(by) and least <= by < math.inf):
         raise error("by", f"a finite number >= {least:.3g}", repr(by))
     size = float(np.abs(a - b).max())
-    return size >= by, size
+    return size >= float(by), size
 
 
 def reach(expected: Any, bound: float | None, relative: float | None) -> float:
@@ -86,7 +89,9 @@ def margin(left: Any, relation: str, right: Any) -> tuple[bool, float]:
         raise error("relation", f"one of {', '.join(RELATIONS)}", repr(relation))
     a, b = _pair("left", left, "right", right)
     gap = b - a if relation[0] == "<" else a - b
-    least = np.zeros(gap.shape) if relation[1:] else ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    least = np.zeros(gap.shape)
+    if relation in ("<", ">"):
+        least = SMALLEST_GAP + _rounding(left, right) * np.maximum(np.abs(a), np.abs(b))
     if not np.isfinite(gap).all():
         raise error("left and right", "a finite difference", "one that overflows")
     held = (gap >= least) if relation[1:] else (gap > least)
@@ -113,11 +118,25 @@ def _pair(first: str, a: Any, second: str, b: Any) -> tuple[Floats, Floats]:
     return a, b
 
 
+def _one_memory(found: Any, expected: Any) -> bool:
+    """Whether both are views of one array, or one list."""
+    if found is expected and not _is_real(found):
+        return True
+    first, second = np.asarray(found), np.asarray(expected)
+    return bool(first.ndim and second.ndim and np.shares_memory(first, second))
+
+
+def _rounding(*values: Any) -> float:
+    """What the coarsest of the floats may be off by, relative: some units in the last place."""
+    kinds = [x.dtype for x in map(np.asarray, values) if x.dtype.kind == "f"]
+    return 64 * max((float(np.finfo(kind).eps) for kind in kinds), default=2.3e-16)
+
+
 def _finite(name: str, value: Any) -> Floats:
     """An array of finite real numbers, at least one, each exactly a float64."""
     if _truth(value):
         raise error(name, "numbers", "truth values: give ledger.true the two sides")
-    if isinstance(value, np.ma.MaskedArray):
+    if _masked(value):
         raise error(name, "numbers that all count", "a masked array")
     try:
         given = np.asarray(value)
@@ -141,6 +160,13 @@ def _truth(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(map(_truth, value))
     return isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == np.bool_
+
+
+def _masked(value: Any) -> bool:
+    """A masked array, or a list with one somewhere in it."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_masked, value))
+    return isinstance(value, np.ma.MaskedArray)
 
 
 def _is_real(value: Any) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sympy as sp
+from sympy.core.evalf import PrecisionExhausted
 
 n = sp.Symbol("n", integer=True, positive=True)
 i, j, k = sp.symbols("i j k", integer=True, positive=True)
@@ -60,6 +61,11 @@ def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
     SymPy returns a sum of Kronecker deltas; it collapses because the index of `variable`, like j
     and k, lies in 1..n, which is the one fact supplied here.
 
+    Raises
+    ------
+    ValueError
+        If another member of that family has an index such as ``2 i``.
+
     >>> derivative(total(p[i] ** 2), p[k])
     2*pi[k]
     >>> derivative(sp.Sum(p[k], (k, 1, n)), p[k])
@@ -67,7 +73,12 @@ def derivative(expression: sp.Expr, variable: sp.Indexed) -> sp.Expr:
     """
     members = {j, k, *(index for index in variable.indices if index.is_Symbol)}
     inside = {order: True for index in members for order in (sp.Le(index, n), sp.Ge(n, index))}
-    summed = {index for s in expression.atoms(sp.Sum) for index in s.variables}
+    for member in expression.atoms(sp.Indexed):
+        plain = all(index.is_Symbol or index.is_Integer for index in member.indices)
+        if member.base == variable.base and not plain:
+            raise ValueError(f"{member}: expected an index that is a symbol or a number")
+    bound = expression.atoms(sp.Sum, sp.Product, sp.Integral)
+    summed = {index for s in bound for index in s.variables}
     clash = summed & set().union(*(index.free_symbols for index in variable.indices))
     apart = bound_apart(expression) if clash else expression
     return sp.diff(apart, variable).doit().subs(inside)
@@ -88,30 +99,73 @@ def is_zero(expression: sp.Expr) -> bool:
     >>> is_zero(total(p[i]) - sp.Sum(p[i], (i, 2, n)))
     False
     """
-    apart = sp.expand(sp.expand_log(bound_apart(sp.sympify(expression))))
-    if apart == 0 or not _in_order(apart) or _nonzero(apart):
-        return bool(apart == 0)
+    plain = bound_apart(sp.sympify(expression))
+    if not is_plain(sp.sympify(expression)) or _nonzero(plain):
+        return False
+    apart = sp.expand(sp.expand_log(plain))
     simple = sp.simplify(apart)  # where it takes a sum out of a sum, the indices are numbered anew
     return bool(simple == 0 or sp.simplify(bound_apart(simple)) == 0)
 
 
-def _in_order(expression: sp.Expr) -> bool:
-    """Whether no sum ends more than one place before it begins, whatever the symbols."""
-    sums = expression.atoms(sp.Sum, sp.Product)
-    lengths = [sp.expand(high - low + 1) for s in sums for _, low, high in s.limits]
-    return all(length.is_nonnegative for length in lengths)
+def is_plain(expression: sp.Expr) -> bool:
+    """Whether SymPy's rules for sums can be trusted with it: limits in order, indices as they run.
+
+    Its sums from 3 to 0 are not 0, its rules for Kronecker deltas take every equation to have a
+    whole solution, and what an index is declared to be it is taken to be, wherever the sum begins.
+
+    >>> is_plain(total(p[i])), is_plain(sp.Sum(p[i], (i, 3, n))), is_plain(sp.Sum(i, (i, 0, n)))
+    (True, False, False)
+    """
+    for delta in expression.atoms(sp.KroneckerDelta):
+        if not all(side.is_Symbol or side.is_Integer for side in delta.args):
+            return False
+    for s in expression.atoms(sp.Sum, sp.Product):
+        if isinstance(s, sp.Product) and s.has(sp.KroneckerDelta):
+            return False
+        if not all(_runs_as_declared(*limit) for limit in s.limits):
+            return False
+    return all(_in_order(s) for s in bound_apart(expression).atoms(sp.Sum, sp.Product))
+
+
+def _runs_as_declared(index: sp.Symbol, low: sp.Expr, _: sp.Expr) -> bool:
+    """Whether a summation index is assumed to be no more than it is."""
+    declared = {fact for fact, value in index.assumptions0.items() if value}
+    allowed = {fact for fact, value in sp.Symbol("_", integer=True).assumptions0.items() if value}
+    if low.is_positive:
+        allowed |= {"positive", "extended_positive"}
+    if low.is_nonnegative:
+        allowed |= {"nonnegative", "extended_nonnegative"}
+    if low.is_positive:
+        allowed |= {"nonzero", "extended_nonzero"}
+    return declared <= allowed
+
+
+def _in_order(s: sp.Sum) -> bool:
+    """Whether a sum runs over whole numbers and ends no more than one place before it begins."""
+    return all(
+        low.is_integer and high.is_integer and sp.expand(high - low + 1).is_nonnegative
+        for _, low, high in s.limits
+    )
 
 
 def _nonzero(expression: sp.Expr) -> bool:
     """Whether numbers show at once that an expression does not vanish (no proof is sought then)."""
-    for size in (2, 3):
+    for size in (1, 2, 3):
         try:
-            number = complex(sp.N(at_numbers(expression, size), DIGITS))
-        except (TypeError, ValueError):  # no number: a function without a name, an index too many
+            number = _number_of(at_numbers(expression, size))
+        except (TypeError, ValueError):  # no number: a function without a name, a sum out of order
             continue
         if abs(number) > 1e-9:
             return True
     return False
+
+
+def _number_of(value: sp.Expr) -> complex:
+    """The value in digits, or 0 where its terms cancel in as many digits as were tried."""
+    try:
+        return complex(value.evalf(DIGITS, maxn=1000, strict=True))
+    except PrecisionExhausted:
+        return 0j
 
 
 class _Bound(sp.Symbol):  # type: ignore[misc]
@@ -225,8 +279,11 @@ class Point:
         order = [k, j, *sorted(indices - {k, j}, key=str)]
         vacant = [y for y in range(self.size, 0, -1) if sp.Integer(y) not in used]
         places = {s: sp.Integer(y) for s, y in zip(order, vacant, strict=False) if s in indices}
-        rest = free - indices
-        return places | {s: sp.Integer(1 + _code(s, self.seed) % self.size) for s in rest}
+        for s in free - indices:
+            places[s] = sp.Integer(1 + _code(s, self.seed) % self.size)
+            if not _can_be(s, places[s]):
+                raise ValueError(f"{s}: expected a symbol that can be {places[s]}")
+        return places
 
     def _written_out(self, expression: sp.Expr) -> sp.Expr:
         placed = {**self._places(expression), n: sp.Integer(self.size), **self.given}
@@ -249,7 +306,12 @@ class Point:
             return sp.exp(log_Z) if symbol == Z else self._number(beta) * (1 - log_Z)
         code = _code(symbol, self.seed)
         size = sp.Rational(1 + code % 29, 11) + sp.Rational(not (1 + code % 29) % 11, 3)  # never 1
-        return -size if symbol.is_negative or not (symbol.is_nonnegative or code % 2) else size
+        number = -size if symbol.is_negative or not (symbol.is_nonnegative or code % 2) else size
+        if not _can_be(symbol, number):
+            raise ValueError(
+                f"{symbol}: expected a symbol that can be a fraction (or a number in at)"
+            )
+        return number
 
     def _of_response(self, member: sp.Indexed) -> sp.Expr:
         """A policy's probability, or a reward."""
@@ -324,13 +386,13 @@ def miss(
         except ValueError as error:
             refusal = error
             continue
-        gap = sp.N(value, DIGITS)
         try:
-            number = complex(gap)
-        except TypeError:
+            number = _number_of(value)
+        except (TypeError, OverflowError):
             number = complex("nan")
-        if not abs(number.imag) < 1e-20 or math.isinf(number.real):
-            raise ValueError(f"expected a real number at {point.text(difference)}, got {gap}")
+        if not abs(number.imag) < 1e-20 or not math.isfinite(number.real):
+            got = sp.N(value, 4)
+            raise ValueError(f"expected a real number at {point.text(difference)}, got {got}")
         if abs(number) > 1e-9:
             return number.real, point.text(difference)
         if (tried := tried + 1) == 4:
@@ -340,20 +402,32 @@ def miss(
 
 def _refuse_given(given: Mapping[sp.Expr, sp.Expr], expression: sp.Expr) -> None:
     """Refuse numbers for policies, rewards, n, Z, lambda and what only looks like these."""
-    for symbol in expression.free_symbols:
-        twin = {str(s): s for s in (n, Z, lam, beta)}.get(str(symbol), symbol)
-        if symbol != twin:
+    scalars = {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
+    scalars -= {base.label for base in expression.atoms(sp.IndexedBase)}
+    known = {str(s): s for s in scalars} | {str(s): s for s in (n, Z, lam, beta)}
+    for symbol in scalars:
+        if symbol != known[str(symbol)]:
             raise ValueError(f"{symbol}: expected dpo_edu.symbolic's, got another of that name")
+    families = [m for m in expression.atoms(sp.Indexed) if str(m.base) in FAMILIES]
+    if {Z, lam} & scalars and any(len(member.indices) > 1 for member in families):
+        raise ValueError("Z and lambda: expected one prompt, got families indexed by prompts")
     for symbol, number in given.items():
+        if not expression.has(symbol):
+            raise ValueError(f"at: expected symbols of the expressions, got {symbol!r}")
         family = str(symbol.base) if isinstance(symbol, sp.Indexed) else ""
         if family in FAMILIES or symbol in (n, Z, lam):
             raise ValueError(f"at: expected no number for {symbol}, which a policy determines")
         number = sp.sympify(number)
-        facts = {f: v for f, v in symbol.assumptions0.items() if v is not None}
-        if not number.is_Rational or any(
-            getattr(number, f"is_{fact}", value) is not value for fact, value in facts.items()
-        ):
+        if not number.is_Rational or not _can_be(symbol, number):
             raise ValueError(f"at: expected a rational number that {symbol} can be, got {number}")
+
+
+def _can_be(symbol: sp.Expr, number: sp.Expr) -> bool:
+    """Whether the number is all that the symbol is assumed to be."""
+    facts = {fact: value for fact, value in symbol.assumptions0.items() if value is not None}
+    return all(
+        getattr(number, f"is_{fact}", value) in (value, None) for fact, value in facts.items()
+    )
 
 
 def differs(found: sp.Expr, expected: sp.Expr) -> bool:

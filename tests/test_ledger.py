@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 from dpo_edu import datasets, ledger
 from dpo_edu.ledger import Claim, ClaimFailed, Evidence, Ledger
 from dpo_edu.policies import TabularPolicy
-from dpo_edu.symbolic import Z, beta, i, p, q, r, total
+from dpo_edu.symbolic import Z, beta, i, n, p, q, r, total
 from dpo_edu.training import train_dpo
 
 x = sp.Symbol("x", positive=True)
@@ -159,10 +160,37 @@ def test_an_inequality_that_overflows_or_has_many_entries_is_refused(book):
 
 
 def test_an_array_is_not_compared_with_itself(book):
-    values = np.ones(3)
-    with pytest.raises(ValueError, match="expected: expected another array than found"):
-        book.numeric("G4", values, values)
+    values, row = np.ones(3), [1.0, 1.0, 1.0]
+    for found, expected in [(values, values), (values, values[:]), (row, row)]:
+        with pytest.raises(ValueError, match="expected: expected other numbers than found"):
+            book.numeric("G4", found, expected)
     book.numeric("G4", values, values.copy())
+    book.numeric("G4", 1.0, 1.0)
+
+
+def test_a_strict_inequality_is_not_won_by_rounding(book):
+    for left, right in [(0.1 + 0.2 - 0.3, 0), (100.0, sum([0.1] * 1000)), (np.float32(0.3), 0.3)]:
+        with pytest.raises(ClaimFailed, match="found a margin of"):
+            book.true("G5", "N", left, ">", right)
+
+
+def test_a_miss_of_short_floats_is_more_than_their_rounding(book):
+    for short, by in [(np.float16(0.1), 1e-5), (np.float32(0.1), 1e-9)]:
+        with pytest.raises(ValueError, match="by: expected a finite number >="):
+            book.counterexample("O1", "N", short, 0.1, by=by, when="short floats")
+
+
+def test_a_symbolic_inequality_over_sums_asks_for_indices_as_they_run(book):
+    for sum_ in (sp.Sum(i, (i, -5, n)), sp.Sum(i * p[i + 1], (i, 0, n - 1))):
+        with pytest.raises(ValueError, match="left: expected sums with limits in order"):
+            book.true("G5", "S", sum_, ">", 0)
+    book.true("G5", "S", total(p[i]), ">", 0)
+
+
+def test_means_are_shown_by_agreement_not_by_a_counterexample_alone():
+    claims = claim("qualified", ("S", "N"))
+    evidence = [agreeing(), Evidence("A1", "S", "counterexample", "")]
+    assert ledger.shortcomings(evidence, claims) == ["A1: no evidence by means S"]
 
 
 def test_an_inequality_needs_a_relation(book):
@@ -200,8 +228,16 @@ def test_trained_numbers_come_from_a_run_or_a_watched_policy(book, run):
     book.watch(policy)
     with pytest.raises(ValueError, match="watched and has changed since, got TabularPolicy"):
         book.trained("L4", 1.0, 1.0, of=policy, bound=0)
+    with torch.no_grad():
+        policy.theta += 1.0  # other logits, the same policy
+    with pytest.raises(ValueError, match="watched and has changed since"):
+        book.trained("L4", 1.0, 1.0, of=policy, bound=0)
     train_dpo(policy, np.array([0.5, 0.5]), np.array([[[0, 3.0], [1.0, 0]]]), beta=1.0)
     book.trained("L4", 1.0, 1.0, of=policy, bound=0)
+    with torch.no_grad():
+        policy.theta *= torch.nan
+    with pytest.raises(ValueError, match="watched and has changed since"):
+        book.trained("L4", 1.0, 1.0, of=policy, bound=0)
     with pytest.raises(ValueError, match="policy: expected a module with log_probs"):
         book.watch(np.zeros(3))
 

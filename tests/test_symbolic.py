@@ -11,6 +11,7 @@ from dpo_edu import symbolic
 from dpo_edu.symbolic import Point, Z, beta, i, j, k, lam, n, p, q, r, total
 
 m, v = sp.symbols("m v", integer=True, positive=True)
+even, f = sp.Symbol("e", even=True), sp.Function("f")
 
 
 def concrete(expression, size):
@@ -34,6 +35,14 @@ def test_derivative_of_the_general_sum_is_the_derivative_for_each_n(size):
 @pytest.mark.parametrize("index", [i, k, v])
 def test_derivative_tells_the_member_from_the_summed_index(index):
     assert symbolic.derivative(sp.Sum(p[index] ** 2, (index, 1, n)), p[index]) == 2 * p[index]
+
+
+def test_a_member_with_a_stretched_index_is_refused_and_products_are_told_apart():
+    with pytest.raises(ValueError, match="expected an index that is a symbol or a number"):
+        symbolic.derivative(total(p[2 * i]), p[k])
+    log_product = symbolic.derivative(sp.log(sp.Product(p[k], (k, 1, n))), p[k])
+    three = log_product.subs(n, 3).subs(k, 2).doit()
+    assert three == 1 / p[2] or sp.simplify(three - 1 / p[2]) == 0
 
 
 def test_a_literal_member_is_not_taken_to_exist():
@@ -84,6 +93,14 @@ def test_true_identities_are_proved_and_hold_in_numbers(identity):
         p[v] * sp.Sum(q[v], (v, 1, n)) - sp.Sum(p[v] * q[v], (v, 1, n)),
         sp.Sum(1, (i, 3, n)) - (n - 2),  # false for n = 1
         sp.Sum(sp.Sum(q[k], (i, 1, j)) - q[k] - sp.Sum(q[k], (i, 2, j)), (j, 0, n)),  # for j = 0
+        sp.Product((beta - 1) * sp.KroneckerDelta(1, k) + q[k] + 1, (k, 2, n + 1))
+        - sp.Product(q[k] + 1, (k, 2, n + 1)) * (beta / (q[1] + 1) + 1),
+        f(n) * sp.Product(1 + (beta - 1) * sp.KroneckerDelta(1, i), (i, 2, n)) - f(n) * (beta + 1),
+        f(n) * sp.Sum(sp.KroneckerDelta(2 * i, k), (i, 1, n))
+        - f(n) * sp.Piecewise((1, (k >= 2) & (k <= 2 * n)), (0, True)),
+        sp.Sum(sp.Abs(i) * p[i + 3], (i, -2, n)) - sp.Sum(i * p[i + 3], (i, -2, n)) + 1 - 1 + p[9],
+        sp.Sum((-1) ** even * p[even], (even, 1, n)) - total(p[i]),
+        sp.Sum(1, (i, 1, n / 2)) - n / 2,
         sp.nan,
         sp.zoo,
     ],
@@ -169,6 +186,31 @@ def test_no_number_is_given_to_what_a_policy_determines_or_a_symbol_cannot_be(sy
 def test_a_symbol_that_only_looks_like_the_partition_function_is_refused():
     with pytest.raises(ValueError, match="Z: expected dpo_edu.symbolic's, got another"):
         symbolic.miss(sp.Symbol("Z"), total(q[i] * sp.exp(r[i] / beta)))
+
+
+def test_terms_that_cancel_in_many_digits_are_no_miss():
+    x = sp.Symbol("x", positive=True)
+    for left, right in [
+        (sp.cosh(100 * x) ** 2 - sp.sinh(100 * x) ** 2, sp.Integer(1)),
+        (
+            sp.exp(300 * x) * (sp.sqrt(2) + sp.sqrt(3)),
+            sp.exp(300 * x) * sp.sqrt(5 + 2 * sp.sqrt(6)),
+        ),
+    ]:
+        assert symbolic.miss(left, right) is None
+
+
+def test_symbols_that_cannot_be_told_apart_or_placed_are_refused():
+    u, zero = sp.Symbol("u", integer=True, positive=True), sp.Symbol("z", zero=True)
+    x, y = sp.Symbol("x", positive=True), sp.Symbol("x", real=True)
+    with pytest.raises(ValueError, match="x: expected dpo_edu.symbolic's, got another"):
+        symbolic.miss(x + y, 2 * x)
+    with pytest.raises(ValueError, match="Z and lambda: expected one prompt"):
+        symbolic.miss(Z, total(q[u, i] * sp.exp(r[u, i] / beta)))
+    with pytest.raises(ValueError, match="z: expected a symbol that can be"):
+        symbolic.miss(zero + beta, beta)
+    with pytest.raises(ValueError, match="at: expected symbols of the expressions, got"):
+        symbolic.miss(x, 2 * x, {y: 1})
 
 
 def test_a_miss_at_no_real_number_is_refused():
