@@ -87,6 +87,14 @@ def test_a_miss_of_less_than_a_billionth_of_the_largest_is_rounding():
         _compare.miss(0.0, 0.5, 0.9e-9)
 
 
+def test_a_miss_is_more_than_the_rounding_of_the_largest_number_on_either_side():
+    coarse, zero = np.array([1e6, 0.0], dtype=np.float32), np.zeros(2, dtype=np.float32)
+    for found, expected in ((coarse, zero), (zero, coarse)):
+        with pytest.raises(ValueError, match="by: expected a finite number >= 7.63, got 7.5"):
+            _compare.miss(found, expected, 7.5)
+        assert _compare.miss(found, expected, 7.75) == (True, 1e6)
+
+
 @pytest.mark.parametrize(
     ("left", "relation", "right", "held", "gap"),
     [

@@ -111,3 +111,17 @@ def test_an_index_is_positive_where_its_sum_begins_above_zero_and_only_there():
     m = sp.Symbol("m", integer=True)
     for first, proved in ((2, True), (1, True), (0, False), (-1, False)):
         assert symbolic.is_zero(sp.Sum(sp.sign(m) - 1, (m, first, n))) is proved
+
+
+def test_terms_that_cancel_in_a_thousand_digits_are_no_miss_whatever_their_size():
+    for size in (sp.Integer(1), sp.Integer(10) ** 1500):
+        left, right = size * sp.sqrt(2) + size * sp.sqrt(3), size * sp.sqrt(5 + 2 * sp.sqrt(6))
+        assert miss(left, right) is None
+
+
+def test_deltas_between_indices_and_numbers_are_plain_and_those_of_formulas_are_not():
+    i, k, delta = symbolic.i, symbolic.k, sp.KroneckerDelta
+    for plain in (delta(i, k), delta(1, k)):
+        assert symbolic.is_plain(total(p[i] * plain))
+    for odd in (delta(2 * i, k), delta(i, k + 1)):
+        assert not symbolic.is_plain(total(p[i] * odd))
