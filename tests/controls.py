@@ -97,6 +97,19 @@ def controls() -> list[Control]:
     return [Control(notebook=stem, **row | {"lines": (*row["lines"],)}) for stem, row in rows]
 
 
+def sufficient(every: list[Control]) -> list[Control]:
+    """As few of the controls as still fell every line, check by check: what the gate runs."""
+    chosen = []
+    for place in dict.fromkeys((c.notebook, c.check) for c in every):
+        own = [c for c in every if (c.notebook, c.check) == place]
+        missing = {line for c in own for line in c.lines}
+        while missing:
+            best = max(own, key=lambda c: len(missing & set(c.lines)))
+            missing -= set(best.lines)
+            chosen.append(best)
+    return chosen
+
+
 @cache
 def cells(notebook: str, folder: Path = ROOT / "notebooks") -> dict[str, str]:
     """The code cells of notebook NN: slug to source, in order."""

@@ -1,5 +1,6 @@
 """Every check can fail: one formula is broken at a time, and the committed check cell notices.
 
+As many controls run here as fell every line; ``python tests/controls.py`` runs all of them.
 ``-k 07`` runs the controls of notebook 07, ``-k G4`` those of claim G4.
 """
 
@@ -22,7 +23,7 @@ def test_a_check_holds_line_by_line_when_nothing_is_broken(notebook: str, check:
     assert lines == controls.evidence_lines(notebook)[check]
 
 
-@pytest.mark.parametrize("control", CONTROLS, ids=str)
+@pytest.mark.parametrize("control", controls.sufficient(CONTROLS), ids=str)
 def test_a_broken_formula_makes_its_lines_fail(control: Control) -> None:
     controls.violate(control, controls.faults(control.notebook)[control.fault])
 
@@ -30,6 +31,12 @@ def test_a_broken_formula_makes_its_lines_fail(control: Control) -> None:
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_every_evidence_line_has_a_control(notebook: str) -> None:
     assert controls.uncovered(notebook) == {}
+
+
+def test_the_controls_that_run_here_suffice() -> None:
+    some, every = ({(c.notebook, c.check, n) for c in chosen for n in c.lines}
+                   for chosen in (controls.sufficient(CONTROLS), CONTROLS))  # fmt: skip
+    assert some == every
 
 
 def test_every_fault_is_used_and_no_control_stands_twice() -> None:
