@@ -88,7 +88,8 @@ def margin(left: Any, relation: str, right: Any) -> tuple[bool, float]:
     if relation not in RELATIONS:
         raise error("relation", f"one of {', '.join(RELATIONS)}", repr(relation))
     a, b = _pair("left", left, "right", right)
-    gap = b - a if relation[0] == "<" else a - b
+    with np.errstate(over="ignore"):  # refused below
+        gap = b - a if relation[0] == "<" else a - b
     least = np.zeros(gap.shape)
     if relation in ("<", ">"):
         least = SMALLEST_GAP + _rounding(left, right) * np.maximum(np.abs(a), np.abs(b))

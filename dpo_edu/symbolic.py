@@ -129,15 +129,10 @@ def is_plain(expression: sp.Expr) -> bool:
 
 def _runs_as_declared(index: sp.Symbol, low: sp.Expr, _: sp.Expr) -> bool:
     """Whether a summation index is assumed to be no more than it is."""
-    declared = {fact for fact, value in index.assumptions0.items() if value}
-    allowed = {fact for fact, value in sp.Symbol("_", integer=True).assumptions0.items() if value}
-    if low.is_positive:
-        allowed |= {"positive", "extended_positive"}
-    if low.is_nonnegative:
-        allowed |= {"nonnegative", "extended_nonnegative"}
-    if low.is_positive:
-        allowed |= {"nonzero", "extended_nonzero"}
-    return declared <= allowed
+    signs = {"positive": low.is_positive, "nonnegative": low.is_nonnegative}
+    sign = {fact: True for fact, holds in signs.items() if holds}
+    runs = sp.Symbol("_", integer=True, **sign).assumptions0.items()
+    return {item for item in index.assumptions0.items() if item[1]} <= set(runs)
 
 
 def _in_order(s: sp.Sum) -> bool:
