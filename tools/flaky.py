@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None, root: Path = mutants.ROOT) -> int:
     mutants.warm_up()
     from hypothesis import settings
 
-    settings.register_profile("fresh", deadline=None, database=None)
+    settings.register_profile("fresh", deadline=None, database=None, derandomize=False)
     last = options.first + options.seeds
     runs = [(seed, None) for seed in range(options.first, last)]
     runs += [(last + at, order) for at, order in enumerate(ORDERS[: options.orders])]
