@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import chi2
 
-from dpo_edu import datasets, preferences, statistics
+from dpo_edu import datasets, preferences, statistics, ties
 from dpo_edu.datasets import Votes
 
 # R's BradleyTerry2 1.1-2 on the human votes, pooled, ties dropped: estimate and standard error.
@@ -231,7 +231,7 @@ def test_bradley_terry_does_not_fit_within_category():
 
 def test_ties_are_rarest_in_roleplay_and_half_wins_shrink_rewards_as_claim_v3_says():
     votes = datasets.mtbench_votes()
-    fit = preferences.fit_davidson(votes.wins, votes.ties)
+    fit = ties.fit_davidson(votes.wins, votes.ties)
     between_equals = fit.tie / (2 + fit.tie)
     order = [votes.prompts[x] for x in between_equals.argsort()]
     assert (order[0], order[-2:]) == ("roleplay", ["math", "reasoning"])

@@ -10,11 +10,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "dpo_edu"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
-NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "preferences", "statistics"]
-TRAINING = [
-    name for name in MODULES if name.startswith("_") and name not in ("_checks", "_compare")
-]
+NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "_estimate", "preferences"]
+NUMPY_CHAIN += ["statistics"]
+NO_TORCH = {"_checks", "_compare", "_estimate"}
+TRAINING = [name for name in MODULES if name.startswith("_") and name not in NO_TORCH]
 MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
+    "_estimate": {"_checks"},
+    "rankings": {"_checks", "_estimate"},
+    "ties": {"_checks", "_estimate", "preferences"},
     "datasets": {"_checks", "preferences"},
     "losses": {"_checks"},
     "sequences": {"_checks"},

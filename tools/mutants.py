@@ -39,7 +39,7 @@ HEAVY += ["torch._dynamo", "torch.testing", "tqdm.auto"]
 #: Test files of modules that have others than one of their own name.
 TESTED_BY = {
     "_ascent": ("rlhf",),
-    "preferences": ("preferences", "ties"),
+    "_estimate": ("preferences", "rankings"),
     "symbolic": ("symbolic", "points"),
     "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("compare", "ledger"),
