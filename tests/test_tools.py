@@ -4,6 +4,7 @@ import base64
 import copy
 import importlib
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,15 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelspec import get_kernel_dict
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from dpo_edu import ledger
-from tools import bootstrap, check, notebooks, run
+from tools import bootstrap, check, exercises, notebooks, run
+
+EVERY_NOTEBOOK = [*notebooks.numbered(), *sorted(exercises.EXERCISES.glob("s*/*/*.ipynb"))]
 
 
 def picture(sign: float = 1.0, width: float = 2.0, size: float = 4.0) -> str:
@@ -180,6 +185,30 @@ def test_normalising_drops_what_no_rerun_repeats(good: NotebookNode) -> None:
     assert check.static_problems(result) == []
     first, second = f"{1:032x}", f"{2:032x}"
     assert result.metadata.widgets == {"state": {first: {"layout": second}, second: {}}}
+
+
+def test_a_normalised_notebook_says_what_jupyterlab_fills_in_from_the_kernel(good) -> None:
+    kernel = {k: v for k, v in IPythonKernel.language_info.items() if k != "version"}
+    spec = get_kernel_dict()
+    metadata = notebooks.normalised(good).metadata
+    assert metadata.language_info == kernel
+    assert metadata.kernelspec == {
+        k: spec.get(k, "python3") for k in ("name", "display_name", "language")
+    }
+
+
+@pytest.mark.parametrize("path", EVERY_NOTEBOOK, ids=lambda path: path.stem)
+def test_a_notebook_is_not_modified_by_being_opened(path: Path) -> None:
+    metadata = notebooks.read(path).metadata
+    assert (metadata.kernelspec, metadata.language_info) == (
+        notebooks.KERNELSPEC,
+        notebooks.LANGUAGE,
+    )
+
+
+def test_whole_numbers_are_written_as_javascript_writes_them(good: NotebookNode) -> None:
+    good.metadata.widgets = {"state": {"base": 10.0, "value": 0.3}}
+    assert '{"base": 10, "value": 0.3}' in json.dumps(notebooks.normalised(good), sort_keys=True)
 
 
 def write_notebook(folder: Path, *sources: str) -> Path:

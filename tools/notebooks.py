@@ -15,7 +15,17 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 BUILD = ROOT / "build"
-KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+# What JupyterLab takes from the kernel when it opens a notebook. Where a file says otherwise it
+# counts as modified at once; the version of Python is left out, since it is each reader's own.
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
 TIMEOUT_SECONDS = 600  # for one cell; a notebook as a whole is meant to need less than a minute
 
 
@@ -75,16 +85,24 @@ def with_numbered_ids(text: str) -> str:
     return re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", numbered_id, text)
 
 
+def as_javascript(number: str) -> int | float:
+    """A number as JavaScript writes it: 10 for 10.0."""
+    value = float(number)
+    return int(value) if value.is_integer() else value
+
+
 def normalised(notebook: NotebookNode) -> NotebookNode:
-    """Without timings, the language's version or random ids, which no rerun could repeat."""
+    """Without timings, the language's version or random ids, which no rerun could repeat.
+
+    What is left is what JupyterLab writes, so opening and saving a notebook changes no byte either.
+    """
     text = with_numbered_ids(json.dumps(notebook))
     for _ in range(9):  # written with sorted keys the ids appear in another order; this settles it
         text = with_numbered_ids(json.dumps(json.loads(text), sort_keys=True))
-    result = nbformat.from_dict(json.loads(text))
+    result = nbformat.from_dict(json.loads(text, parse_float=as_javascript))
     result.metadata.pop("execution", None)
-    result.metadata.get("language_info", {}).pop("version", None)
     if result.metadata.get("kernelspec", {}).get("name") == "python3":
-        result.metadata["kernelspec"] = KERNELSPEC
+        result.metadata.update(kernelspec=KERNELSPEC, language_info=LANGUAGE)
     for cell in result.cells:
         cell.metadata.pop("execution", None)
     return result
