@@ -1,6 +1,8 @@
 """Distributions over responses: log-softmax, KL divergence, total variation, entropy, expectation.
 
 Natural logarithms throughout; the last axis holds the responses.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 import numpy as np
@@ -112,11 +114,6 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> Floats:
     -------
     array ``(...)``, nats; infinite where ``q = 0 < p``.
 
-    Raises
-    ------
-    ValueError
-        If a row is no distribution or the shapes do not fit.
-
     Source: claims O2 and G11.
 
     >>> float(kl_divergence([0.5, 0.5], [0.25, 0.75]).round(6))
@@ -143,11 +140,6 @@ def total_variation(p: ArrayLike, q: ArrayLike) -> Floats:
     -------
     array ``(...)``, a probability: the largest difference the two give to one event.
 
-    Raises
-    ------
-    ValueError
-        If a row is no distribution or the shapes do not fit.
-
     Source: Levin and Peres, Markov Chains and Mixing Times, ch. 4.
 
     >>> float(total_variation([1.0, 0.0], [0.75, 0.25]))
@@ -169,11 +161,6 @@ def entropy(p: ArrayLike) -> Floats:
     -------
     array ``(...)``, nats.
 
-    Raises
-    ------
-    ValueError
-        If a row is no distribution.
-
     Source: Cover and Thomas, Elements of Information Theory, eq. 2.1.
 
     >>> bool(np.isclose(entropy([0.25] * 4), np.log(4)))
@@ -194,11 +181,6 @@ def expectation(p: ArrayLike, values: ArrayLike) -> Floats:
     Returns
     -------
     array ``(...)`` in the unit of `values`.
-
-    Raises
-    ------
-    ValueError
-        If a row of `p` is no distribution, a value is not finite, or the shapes do not fit.
 
     Source: the inner expectation of claim O1.
 

@@ -5,6 +5,8 @@
 
 Policies are those on the support of pi_ref. Solved for is not lambda but t, the ratio u of a best
 response: in terms of t no digits are lost where f' nears its upper bound.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 import math
@@ -193,11 +195,6 @@ def f_divergence(policy: ArrayLike, ref: ArrayLike, *, divergence: Divergence) -
     -------
     array ``(...)``, nats (chi-square: no unit); never below 0 but for rounding.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Csiszar 1967; claim F1.
 
     >>> float(f_divergence([0.25, 0.75], [0.5, 0.5], divergence=chi_square))
@@ -241,11 +238,6 @@ def optimal_policy(
     Returns
     -------
     array ``(..., Y)``, probabilities; exactly zero where the reference or g is.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Wang et al. 2023 (arXiv 2309.16240) where f'(0+) is infinite; claims F1, F6.
 

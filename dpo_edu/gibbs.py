@@ -4,6 +4,8 @@
 
 Everything is worked out in logarithms: exponents are ``(r - max r)/beta``, the maximum taken over
 the support of pi_ref, so that neither overflows nor underflows before the result does.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 import numpy as np
@@ -61,11 +63,6 @@ def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     -------
     array ``(...)``, nats. ``beta * log Z`` is the best attainable objective (claim G7).
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Rafailov et al. 2023, eq. 4; claims G4, G7.
 
     >>> bool(np.isclose(log_partition([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0), np.log(2.0)))
@@ -96,11 +93,6 @@ def log_optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Flo
     -------
     array ``(..., Y)``, nats; minus infinity where the reference is zero.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Rafailov et al. 2023, eq. 4; claim G4.
 
     >>> float(log_optimal_policy([0.0, -1e4], [0.5, 0.5], beta=1.0)[1])
@@ -125,11 +117,6 @@ def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     -------
     array ``(..., Y)``, probabilities.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Rafailov et al. 2023, eq. 4; claim G4.
 
     >>> optimal_policy([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0).round(12).tolist()
@@ -153,11 +140,6 @@ def objective(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: flo
     Returns
     -------
     array ``(...)``, reward units.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Rafailov et al. 2023, eq. 3, for one prompt; claims O1 and O4.
 
@@ -188,11 +170,6 @@ def optimality_gap(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta
     -------
     array ``(...)``, reward units.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: claim G7.
 
     >>> float(optimality_gap([0.25, 0.75], [0.0, np.log(3.0)], [0.5, 0.5], beta=1.0).round(12))
@@ -221,11 +198,6 @@ def implicit_reward(policy: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats
     -------
     array ``(..., Y)``, reward units; minus infinity where only the policy is zero, NaN where both
     are (no reward is defined off the support).
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Rafailov et al. 2023, eq. 5; claims R1, R5.
 

@@ -5,6 +5,8 @@
 Votes are counts: a win array ``(X, Y, Y)`` holds how often the row beat the column. Real-valued
 counts are legal everywhere (a tie may be half a win each way; a population is the array of
 probabilities).
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 from dataclasses import dataclass
@@ -105,7 +107,7 @@ def pair_distribution(behaviour: ArrayLike, prompt_weights: ArrayLike | None = N
     Raises
     ------
     ValueError
-        If an argument is not of that form, or one response has all the mass.
+        If one response has all the mass.
 
     Source: the sampling law of claim T3.
 
@@ -139,11 +141,6 @@ def expected_wins(
     Returns
     -------
     array ``(X, Y, Y)``, probabilities summing to 1: a win array for `training.train_dpo`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: the population loss of claim L4.
 
@@ -180,11 +177,6 @@ def sample_pairs(
     Returns
     -------
     PreferencePairs of length N.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: claim T3.
 
@@ -248,11 +240,6 @@ def log_likelihood(reward: ArrayLike, wins: ArrayLike) -> Floats:
     -------
     array ``(...)``, nats.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: claim L1.
 
     >>> bool(np.isclose(log_likelihood([0.0, 0.0], [[0, 1], [2, 0]]), 3 * np.log(0.5)))
@@ -278,11 +265,6 @@ def components(wins: ArrayLike, *, strong: bool = False) -> list[list[int]]:
     Returns
     -------
     lists of response indices, each sorted, in the order of their first member.
-
-    Raises
-    ------
-    ValueError
-        If `wins` is not of that form.
 
     Source: Ford 1957; claim L4.
 

@@ -4,6 +4,8 @@
 
 The best is chosen by the softmax of the rewards, then the best of the rest, and so on; rankings of
 K = 2 responses are the votes of `preferences`.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 import numpy as np
@@ -54,11 +56,6 @@ def ranking_log_probability(reward: ArrayLike, rankings: ArrayLike) -> Floats:
     -------
     array ``(...)``, nats.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Luce 1959, Plackett 1975; Rafailov et al. 2023, appendix A.3; claims P5 and P6.
 
     >>> np.exp(ranking_log_probability([0.0, 0.0, np.log(2.0)], [[2, 0, 1], [0, 1, 2]])).round(12)
@@ -91,11 +88,6 @@ def sample_rankings(
     Returns
     -------
     ints ``(N, K)``, best first.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Yellott 1977 (the noise); claim P5.
 
@@ -137,8 +129,8 @@ def fit_plackett_luce(
     Raises
     ------
     ValueError
-        If an argument is not of that form, or no finite estimate exists: some group of responses
-        was never ranked with, or never below, the rest.
+        If no finite estimate exists: some group of responses was never ranked with, or never
+        below, the rest.
     ArithmeticError
         If the counts span so many orders of magnitude that float64 cannot resolve the estimate.
 

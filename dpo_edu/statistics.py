@@ -5,6 +5,8 @@ At a finite number n of votes maximum likelihood misses the bound by terms of or
 
 Rewards are identified only up to a constant, so information matrices are singular along the
 all-ones direction and covariances are those of rewards centred by their plain mean.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 from itertools import combinations
@@ -38,7 +40,7 @@ def fisher_information(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     Raises
     ------
     ValueError
-        If an argument is not of that form or `comparisons` is not symmetric.
+        If `comparisons` is not symmetric.
 
     Source: Hunter 2004; claim T3.
 
@@ -83,8 +85,8 @@ def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: i
     Raises
     ------
     ValueError
-        If an argument is not of that form, or a comparison graph is disconnected (naming the
-        components): differences across components cannot be estimated at all.
+        If a comparison graph is disconnected (naming the components): differences across
+        components cannot be estimated at all.
 
     Source: Rao 1945, Cramer 1946; claim T3.
 
@@ -119,7 +121,7 @@ def covariance(reward: ArrayLike, comparisons: ArrayLike) -> Floats:
     Raises
     ------
     ValueError
-        If an argument is not of that form or a comparison graph is disconnected.
+        If a comparison graph is disconnected.
 
     Source: claim T3.
 
@@ -175,7 +177,7 @@ def second_order(reward: ArrayLike, comparisons: ArrayLike) -> SecondOrder:
     Raises
     ------
     ValueError
-        If an argument is not of that form or the comparison graph is disconnected.
+        If the comparison graph is disconnected.
 
     Notes
     -----
@@ -282,11 +284,6 @@ def deviance(reward: ArrayLike, wins: ArrayLike) -> Floats:
     array ``(...)``; for a fitted model with every pair compared, close to a chi-square of
     ``(Y-1)(Y-2)/2`` degrees of freedom.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Agresti, Categorical Data Analysis, 2nd ed., sec. 10.6.
 
     >>> float(deviance([0.0, np.log(3.0)], [[0, 1], [3, 0]]).round(12))
@@ -314,11 +311,6 @@ def chance_of_no_estimate(reward: ArrayLike, behaviour: ArrayLike, *, size: int)
     Returns
     -------
     a bound on the probability; above 1 it says nothing.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Ford 1957; claim L4.
 

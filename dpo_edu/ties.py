@@ -2,6 +2,8 @@
 
 Ties are counted in an array of their own, ``(X, Y, Y)`` beside that of wins, in which each stands
 twice, at ``[i, j]`` and ``[j, i]``.
+
+An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
 from collections.abc import Callable
@@ -43,11 +45,6 @@ def rao_kupper(reward: ArrayLike, threshold: ArrayLike) -> tuple[Floats, Floats]
     -------
     two arrays ``(..., Y, Y)``, probabilities: that the row beats the column, and that they tie.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
-
     Source: Rao and Kupper 1967; claim V3.
 
     >>> win, tie = rao_kupper([0.0, 0.0], np.log(3.0))
@@ -76,11 +73,6 @@ def davidson(reward: ArrayLike, prevalence: ArrayLike) -> tuple[Floats, Floats]:
     Returns
     -------
     two arrays ``(..., Y, Y)``, probabilities: that the row beats the column, and that they tie.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that form.
 
     Source: Davidson 1970; claim V3.
 
