@@ -1,4 +1,9 @@
-# `make` alone says what there is. PYTHON names the Python that makes .venv (3.11 or newer).
+# `make` alone says what there is: what stands behind two number signs.
+
+## PYTHON=python3.12   which Python makes .venv (3.11 or newer)
+## TORCH_INDEX=https://download.pytorch.org/whl/cpu
+##                     take PyTorch from there: on Linux, the small build without CUDA
+
 PYTHON ?= python3
 VENV := .venv/bin/python
 ifeq ($(OS),Windows_NT)
@@ -8,62 +13,48 @@ ONE := $(if $(NB),--nb $(NB))
 
 .PHONY: help setup run test check notebooks docs exercises slides lab lint mutants flaky clean
 
-help:  ## Say what there is (this)
-	@echo "make run            set up, execute every notebook, print the ledger of claims"
-	@echo "make run NB=07      the same for one notebook"
-	@echo "make test           set up, run all tests, check that the committed outputs are fresh"
-	@echo "make lab            open JupyterLab on the notebooks"
-	@echo "make check          compare the committed outputs with a fresh run (NB=07 for one)"
-	@echo "make notebooks      execute in place, renewing the committed outputs (NB=07 for one)"
-	@echo "make docs           renew docs/claims.md from the catalogue and the ledger"
-	@echo "make exercises      renew exercises/student from exercises/source"
-	@echo "make slides         make slides of the lectures in build/slides (NB=07 for one)"
-	@echo "make lint           formatting, style and types"
-	@echo "make mutants        break dpo_edu token by token: what does no test notice? (about an hour)"
-	@echo "make flaky          unit tests under thirty Hypothesis seeds and in three orders"
-	@echo "make clean          remove build/, caches and .venv"
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
 	@echo
-	@echo "PYTHON=python3.12   which Python makes .venv (3.11 or newer)"
-	@echo "TORCH_INDEX=https://download.pytorch.org/whl/cpu"
-	@echo "                    take PyTorch from there: on Linux, the small build without CUDA"
+	@sed -n 's/^## //p' Makefile
 
-setup:
+setup:  ## make .venv from the pinned versions
 	@"$(PYTHON)" tools/bootstrap.py $(TORCH_INDEX)
 
-run: setup
+run: setup  ## set up, execute every notebook, print the ledger of claims (NB=07 for one)
 	@$(VENV) -m tools.run $(ONE)
 
-test: setup
+test: setup  ## set up, run all tests, check that the committed outputs are fresh
 	@$(VENV) -m pytest -n 2 --cov=dpo_edu
 
-check: setup
+check: setup  ## compare the committed outputs with a fresh run (NB=07 for one)
 	@$(VENV) -m tools.check $(ONE)
 
-notebooks: setup
+notebooks: setup  ## execute in place, renewing the committed outputs (NB=07 for one)
 	@$(VENV) -m tools.run --in-place $(ONE)
 
-docs: setup
+docs: setup  ## renew docs/claims.md from the catalogue and the ledger
 	@$(VENV) -m tools.claims
 
-exercises: setup
+exercises: setup  ## renew exercises/student from exercises/source
 	@$(VENV) -m tools.exercises
 
-slides: setup
+slides: setup  ## make slides of the lectures in build/slides (NB=07 for one)
 	@$(VENV) -m tools.slides $(ONE)
 
-lab: setup
+lab: setup  ## open JupyterLab on the notebooks
 	@$(VENV) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
-lint: setup
+lint: setup  ## formatting, style and types
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m ruff check .
 	@$(VENV) -m mypy
 
-mutants: setup
+mutants: setup  ## break dpo_edu token by token: what does no test notice? (about an hour)
 	@$(VENV) -m tools.mutants
 
-flaky: setup
+flaky: setup  ## unit tests under thirty Hypothesis seeds and in three orders
 	@$(VENV) -m tools.flaky
 
-clean:
+clean:  ## remove build/, caches and .venv
 	rm -rf build .venv .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
