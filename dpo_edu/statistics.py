@@ -66,17 +66,24 @@ def _connected(name: str, comparisons: Floats) -> None:
             raise _checks.error(name, "a connected comparison graph", got)
 
 
-def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: int) -> Floats:
+def cramer_rao_bound(
+    problem: AlignmentProblem | ArrayLike,
+    behaviour: ArrayLike,
+    *,
+    size: int,
+    prompt_weights: ArrayLike | None = None,
+) -> Floats:
     """Smallest covariance an unbiased estimate of the centred rewards can have from `size` votes.
 
     The pseudo-inverse of `size` times the information of one vote, under the sampling law of
-    `preferences.sample_pairs` with the problem's prompt weights.
+    `preferences.sample_pairs`. The reference policy and beta have no part in it.
 
     Parameters
     ----------
-    problem : AlignmentProblem with rewards ``(Y,)`` or ``(X, Y)``.
+    problem : rewards ``(Y,)`` or ``(X, Y)``, reward units, or an AlignmentProblem with such.
     behaviour : the sampling policy, probabilities ``(Y,)`` or ``(X, Y)``.
     size : number of votes N >= 1, all prompts together.
+    prompt_weights : probabilities ``(X,)``; uniform if None. An AlignmentProblem has its own.
 
     Returns
     -------
@@ -90,20 +97,36 @@ def cramer_rao_bound(problem: AlignmentProblem, behaviour: ArrayLike, *, size: i
 
     Source: Rao 1945, Cramer 1946; claim T3.
 
-    >>> problem = AlignmentProblem([0.0, 0.0], [0.5, 0.5], beta=1.0)
-    >>> cramer_rao_bound(problem, [0.5, 0.5], size=4).round(12).tolist()
+    >>> cramer_rao_bound([0.0, 0.0], [0.5, 0.5], size=4).round(12).tolist()
     [[0.25, -0.25], [-0.25, 0.25]]
     """
     n = _checks.positive_int("size", size)
-    reward = np.atleast_2d(problem.reward)
+    r, weights = _asked(problem, prompt_weights)
+    reward = np.atleast_2d(r)
     b = _checks.policy("behaviour", behaviour)
     if _checks.fits(behaviour=b, reward=reward) != reward.shape:
-        raise _checks.error("behaviour", f"shape {problem.reward.shape}", f"shape {b.shape}")
-    mu = preferences.pair_distribution(np.broadcast_to(b, reward.shape), problem.prompt_weights)
+        raise _checks.error("behaviour", f"shape {r.shape}", f"shape {b.shape}")
+    mu = preferences.pair_distribution(np.broadcast_to(b, reward.shape), weights)
     comparisons = 2 * mu  # which of the two came first does not matter
     _connected("behaviour", comparisons)
     bound = covariance(reward, n * comparisons)
-    return bound.reshape(*problem.reward.shape, problem.reward.shape[-1])
+    return bound.reshape(*r.shape, r.shape[-1])
+
+
+def _asked(
+    problem: AlignmentProblem | ArrayLike, prompt_weights: ArrayLike | None
+) -> tuple[Floats, ArrayLike | None]:
+    """The rewards that votes are about, ``(Y,)`` or ``(X, Y)``, and how often each prompt comes."""
+    if isinstance(problem, AlignmentProblem):
+        if prompt_weights is not None:
+            raise _checks.error(
+                "prompt_weights", "none beside a problem, which has its own", "some"
+            )
+        return problem.reward, problem.prompt_weights
+    reward = _checks.reward(problem, "problem")
+    if reward.ndim > 2:
+        raise _checks.error("problem", "rewards (Y,) or (X, Y)", f"shape {reward.shape}")
+    return reward, prompt_weights
 
 
 def covariance(reward: ArrayLike, comparisons: ArrayLike) -> Floats:

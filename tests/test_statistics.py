@@ -270,6 +270,21 @@ def test_the_bound_has_the_shape_of_the_rewards():
     np.testing.assert_allclose(shared, [flat, flat], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("reward", "weights"),
+    [
+        ([0.0, 1.0, -1.0], None),
+        ([[0.0, 1.0, -1.0], [2.0, 0.0, 0.5]], None),
+        ([[0.0, 1.0, -1.0], [2.0, 0.0, 0.5]], [0.25, 0.75]),
+    ],
+)
+def test_the_bound_needs_only_rewards_and_how_often_each_prompt_comes(reward, weights):
+    behaviour = [0.2, 0.3, 0.5]
+    expected = statistics.cramer_rao_bound(problem(reward, weights), behaviour, size=400)
+    found = statistics.cramer_rao_bound(reward, behaviour, size=400, prompt_weights=weights)
+    assert np.array_equal(found, expected)
+
+
 def test_maximum_likelihood_attains_the_bound_as_votes_grow():
     """The mean of (r^ - r)^T C^+ (r^ - r) over replications is the rank of C, here 2.
 
@@ -310,6 +325,20 @@ def test_maximum_likelihood_attains_the_bound_as_votes_grow():
 def test_where_there_is_no_bound_the_reason_is_given(behaviour, size, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         statistics.cramer_rao_bound(problem([0.0, 1.0, 2.0]), behaviour, size=size)
+
+
+@pytest.mark.parametrize(
+    ("asked", "weights", "said"),
+    [
+        (problem([0.0, 1.0]), [1.0], "prompt_weights: expected none beside a problem, which has"),
+        ([0.0, 1.0], [0.5, 0.5], "prompt_weights: expected shape (1,), got shape (2,)"),
+        ([0.0, np.nan], None, "problem: expected finite numbers, got nan"),
+        (np.zeros((1, 1, 2)), None, "problem: expected rewards (Y,) or (X, Y), got shape (1, 1,"),
+    ],
+)
+def test_what_a_bound_cannot_be_of_is_refused(asked, weights, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        statistics.cramer_rao_bound(asked, [0.5, 0.5], size=10, prompt_weights=weights)
 
 
 def test_a_prompt_that_never_comes_has_no_bound():
