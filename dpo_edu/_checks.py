@@ -46,6 +46,13 @@ def positive_int(name: str, value: int) -> int:
     return number
 
 
+def generator(value: np.random.Generator, name: str = "rng") -> np.random.Generator:
+    """A source of randomness that the caller made, never a seed."""
+    if not isinstance(value, np.random.Generator):
+        raise error(name, "a numpy.random.Generator", type(value).__name__)
+    return value
+
+
 def array(name: str, value: ArrayLike) -> Floats:
     """A float64 array whose last axis holds at least one response."""
     try:
@@ -92,6 +99,13 @@ def fits(**arrays: NDArray[Any]) -> tuple[int, ...]:
     if len({a.shape[-1] for a in arrays.values()}) > 1:
         raise error(" and ".join(arrays), "the same number of responses Y", shapes)
     return shape
+
+
+def one_shape(**arrays: Any) -> None:
+    """Refuse arrays or tensors of several shapes, which broadcasting would stretch in silence."""
+    if len({tuple(a.shape) for a in arrays.values()}) > 1:
+        got = ", ".join(f"{name} {tuple(a.shape)}" for name, a in arrays.items())
+        raise error(", ".join(arrays), "one shape", got)
 
 
 def supported(policy: Floats, ref: Floats) -> None:

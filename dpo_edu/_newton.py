@@ -6,16 +6,14 @@ those constants alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from dpo_edu import _checks
-from dpo_edu._checks import Ints
+from dpo_edu._fit import Fit
+from dpo_edu.policies import LogLinearPolicy, TabularPolicy
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,29 +26,64 @@ MOST_FEATURE_STEPS = 60
 SMALL_STEP = 1e-10
 
 
-@dataclass(frozen=True)
-class ComparisonGraph:
-    """Who was compared with whom: flat indices ``x Y + y`` of M pairs, and what they connect."""
+def solve(fit: Fit) -> bool | None:
+    """Newton steps until one moves no reward by 1e-10; whether that happened.
 
-    chosen: Ints
-    rejected: Ints
-    shape: tuple[int, int]
+    None where there is no such road: for a policy whose loss is not convex, or a loss flat
+    somewhere.
+    """
+    if isinstance(fit.policy, TabularPolicy):
+        return _solve_table(fit, fit.policy)
+    if isinstance(fit.policy, LogLinearPolicy) and fit.lengths is None:
+        return _solve_features(fit, fit.policy)
+    return None
 
-    def labels(self, connection: str) -> Ints:
-        """Component ("weak") or strong component ("strong") of each response, ``(X, Y)``."""
-        nodes = self.shape[0] * self.shape[1]
-        edges = (np.ones(len(self.chosen)), (self.rejected, self.chosen))
-        graph = csr_array(edges, shape=(nodes, nodes))
-        _, label = connected_components(graph, directed=True, connection=connection)
-        return np.asarray(label, dtype=np.int64).reshape(self.shape)
 
-    def separable(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Prompts where some group never lost to responses it met, ``(X,)``: no finite optimum."""
-        strong = self.labels("strong").ravel()
-        one_way = strong[self.chosen] != strong[self.rejected]
-        result = np.zeros(self.shape[0], dtype=bool)
-        result[self.chosen[one_way] // self.shape[1]] = True
-        return result
+def _solve_table(fit: Fit, policy: TabularPolicy) -> bool | None:
+    steps = NewtonSteps(fit)
+    runaway = torch.tensor(fit.runs_away()).to(policy.theta.device)[:, None]
+    for k in fit.steps(MOST_STEPS):
+        log_probs, slope, curvature = _model(fit)
+        direction = steps.direction(slope, curvature)
+        if direction is None:
+            return None
+        if k >= RUNAWAY_STEPS:
+            direction = torch.where(runaway, 0.0, direction)
+        move = direction * damping(direction, fit.beta)
+        with torch.no_grad():
+            policy.theta.add_(_in_theta(move, log_probs, fit.lengths))
+        if fit.beta * direction.abs().max() < _smallest_step(fit, log_probs):
+            return not bool(runaway.any())
+    return False
+
+
+def _solve_features(fit: Fit, policy: LogLinearPolicy) -> bool | None:
+    """The partition function cancels in each pair, so the loss is convex in theta.
+
+    The step of least norm leaves alone what the votes do not determine.
+    """
+    each = policy.features.expand(*policy.log_ref.shape, -1).flatten(end_dim=1)
+    contrast = each[fit.chosen] - each[fit.rejected]
+    for _ in fit.steps(MOST_FEATURE_STEPS):
+        log_probs, slope, curvature = _model(fit)
+        if not curvature.any():
+            return None
+        hessian = contrast.T @ ((fit.weight * curvature)[:, None] * contrast)
+        inverse = torch.linalg.pinv(hessian, rtol=1e-13, hermitian=True)
+        direction = -inverse @ (contrast.T @ (fit.weight * slope))
+        change = fit.beta * (contrast @ direction).abs().max()
+        with torch.no_grad():
+            policy.theta.add_(direction * (torch.log1p(change) / change if change > 0 else 1.0))
+        if change < _smallest_step(fit, log_probs):
+            return True
+    return False
+
+
+def _model(fit: Fit) -> tuple[Tensor, Tensor, Tensor]:
+    """The log-probs ``(X, Y)``, and there slope and curvature of each pair's loss, ``(M,)``."""
+    with torch.no_grad():
+        log_probs, _ = fit.look()
+    return log_probs, *derivatives(fit.pair_loss, *fit.scores(log_probs))
 
 
 def derivatives(pair_loss: PairLoss, chosen: Tensor, rejected: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,17 +108,17 @@ def derivatives(pair_loss: PairLoss, chosen: Tensor, rejected: Tensor) -> tuple[
 class NewtonSteps:
     """Newton directions for weighted pairs over ``(X, Y)`` scores; see `direction`."""
 
-    def __init__(self, graph: ComparisonGraph, chosen: Tensor, rejected: Tensor, weight: Tensor):
-        self.prompts, self.responses = graph.shape
-        self.chosen, self.rejected, self.weight = chosen, rejected, weight
-        label = graph.labels("weak")
+    def __init__(self, fit: Fit) -> None:
+        self.prompts, self.responses = fit.graph.shape
+        self.chosen, self.rejected, self.weight = fit.chosen, fit.rejected, fit.weight
+        label = fit.graph.labels("weak")
         _, first = np.unique(label, return_index=True)
         free = np.ones(label.size, dtype=bool)
         # One response of each component is held while solving: the rest of the system is regular.
         free[first] = False
-        self.free = torch.tensor(free.reshape(label.shape)).to(weight)
-        self.label = torch.tensor(label.ravel(), device=weight.device)
-        self.members = torch.bincount(self.label).to(weight)
+        self.free = torch.tensor(free.reshape(label.shape)).to(fit.weight)
+        self.label = torch.tensor(label.ravel(), device=fit.weight.device)
+        self.members = torch.bincount(self.label).to(fit.weight)
 
     def direction(self, slope: Tensor, curvature: Tensor) -> Tensor | None:
         """The minimum-norm step ``-H^+ g`` to the quadratic model's minimum, ``(X, Y)``.
@@ -131,3 +164,26 @@ def damping(direction: Tensor, beta: float) -> Tensor:
     """
     change = beta * (direction.amax(dim=-1, keepdim=True) - direction.amin(dim=-1, keepdim=True))
     return torch.where(change > 0, torch.log1p(change) / change, 1.0)
+
+
+def _smallest_step(fit: Fit, log_probs: Tensor) -> float:
+    """1e-10 reward units, or what the rounding of the log-probs allows if that is more."""
+    largest = torch.cat(fit.scores(log_probs)).abs().max().item()
+    rounding = 8 * torch.finfo(log_probs.dtype).eps * fit.beta * largest
+    return max(SMALL_STEP, rounding)
+
+
+def _in_theta(move: Tensor, log_probs: Tensor, lengths: Tensor | None) -> Tensor:
+    """The change of theta that changes the scores by `move`, up to a constant for each prompt.
+
+    With scores log pi / length that constant c matters: ``sum_y pi(y) exp(length (move + c)) = 1``.
+    """
+    if lengths is None:
+        return move
+    c = torch.zeros_like(move[:, :1])
+    for _ in range(60):
+        grown = log_probs + lengths * (move + c)
+        total = grown.logsumexp(dim=-1, keepdim=True)
+        # Newton for c; the slope of `total` is the mean length, never under the shortest.
+        c = c - total / ((grown - total).exp() * lengths).sum(dim=-1, keepdim=True)
+    return lengths * (move + c)

@@ -22,16 +22,12 @@ from torch.nn.functional import logsigmoid, relu
 from dpo_edu import _checks
 
 
-def _same_shape(**log_probs: Tensor) -> None:
+def _tensors(**log_probs: Tensor) -> None:
     """Refuse what would broadcast: a (N, 1) column against (N,) is N^2 pairs nobody asked for."""
     for name, value in log_probs.items():
         if not (isinstance(value, Tensor) and value.is_floating_point()):
             raise _checks.error(name, "a floating-point tensor", type(value).__name__)
-    shapes = {name: tuple(value.shape) for name, value in log_probs.items()}
-    if len(set(shapes.values())) > 1:
-        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        count = "four" if len(shapes) == 4 else "two"
-        raise _checks.error("log-probabilities", f"one shape (N,) for all {count}", got)
+    _checks.one_shape(**log_probs)
 
 
 def _smoothing(value: float) -> float:
@@ -59,7 +55,7 @@ def _log_ratios(
     ref_rejected_logps: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """h_w and h_l, checked, nats."""
-    _same_shape(
+    _tensors(
         chosen_logps=chosen_logps,
         rejected_logps=rejected_logps,
         ref_chosen_logps=ref_chosen_logps,
@@ -124,7 +120,7 @@ def dpo_loss(
     >>> dpo_loss(same, same, same, same, beta=0.1)
     tensor([0.6931, 0.6931])
     """
-    _same_shape(
+    _tensors(
         chosen_logps=chosen_logps,
         rejected_logps=rejected_logps,
         ref_chosen_logps=ref_chosen_logps,
@@ -442,7 +438,7 @@ def simpo_loss(
     >>> simpo_loss(torch.tensor([-1.0]), torch.tensor([-2.0]), beta=2.0)
     tensor([0.2014])
     """
-    _same_shape(chosen_logps=chosen_logps, rejected_logps=rejected_logps)
+    _tensors(chosen_logps=chosen_logps, rejected_logps=rejected_logps)
     beta, gamma = _checks.beta(beta), _number("gamma", gamma, least=0)
     return _expected(
         lambda w, v: -logsigmoid(beta * (w - v) - gamma),
@@ -478,7 +474,7 @@ def orpo_loss(
     tensor([1.0238])
     """
     logps = {"chosen_logps": chosen_logps, "rejected_logps": rejected_logps}
-    _same_shape(**logps)
+    _tensors(**logps)
     beta = _checks.beta(beta)
     for name, value in logps.items():
         if (value > 0).any():

@@ -186,8 +186,7 @@ def sample_pairs(
     """
     law = expected_wins(reward, behaviour, prompt_weights=prompt_weights)
     n = _checks.positive_int("size", size)
-    if not isinstance(rng, np.random.Generator):
-        raise _checks.error("rng", "a numpy.random.Generator", type(rng).__name__)
+    _checks.generator(rng)
     cumulative = np.cumsum(law)
     # Scaled by the last entry, not by 1: rounding must not let a draw fall past the end.
     flat = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")

@@ -101,8 +101,7 @@ def sample_rankings(
     if shown.ndim != 1:
         raise _checks.error("among", "shape (K,)", f"shape {shown.shape}")
     n = _checks.positive_int("size", size)
-    if not isinstance(rng, np.random.Generator):
-        raise _checks.error("rng", "a numpy.random.Generator", type(rng).__name__)
+    _checks.generator(rng)
     impressions = r[shown] + rng.gumbel(size=(n, len(shown)))
     return np.asarray(shown[np.argsort(-impressions, axis=-1)], dtype=np.int64)
 

@@ -18,13 +18,12 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 from torch import Tensor, nn
 
-from dpo_edu import _checks, _solvers
+from dpo_edu import _checks, _run
 from dpo_edu._ascent import Ascent
 from dpo_edu._checks import Floats
-from dpo_edu._objective import to_numpy
 
 
-class History(NamedTuple):
+class Climb(NamedTuple):
     """What was seen before each step and, last, at the end.
 
     Attributes
@@ -68,7 +67,7 @@ class PolicyRun:
     """
 
     log_probs: Floats
-    history: History
+    history: Climb
     cost: Cost
     seconds: float
     device: str
@@ -151,7 +150,7 @@ def penalised_reward(
     >>> penalised_reward(zero, zero, torch.tensor([1.0, 2.0]), beta=0.5)
     tensor([1., 2.])
     """
-    _same_shape(log_probs=log_probs, ref_log_probs=ref_log_probs, reward=reward)
+    _checks.one_shape(log_probs=log_probs, ref_log_probs=ref_log_probs, reward=reward)
     return reward - _checks.beta(beta) * (log_probs - ref_log_probs)
 
 
@@ -211,16 +210,10 @@ def clipped_surrogate(
     >>> clipped_surrogate(old + 1.0, old, torch.tensor([1.0, -1.0]), clip=0.2)
     tensor([ 1.2000, -2.7183])
     """
-    _same_shape(log_probs=log_probs, old_log_probs=old_log_probs, advantage=advantage)
+    _checks.one_shape(log_probs=log_probs, old_log_probs=old_log_probs, advantage=advantage)
     width = _clip(clip)
     ratio = (log_probs - old_log_probs).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - width, 1 + width) * advantage)
-
-
-def _same_shape(**tensors: Tensor) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if len(set(shapes.values())) > 1:
-        raise _checks.error(", ".join(shapes), "one shape", str(list(shapes.values())))
 
 
 def _clip(value: float) -> float:
@@ -273,8 +266,8 @@ def exact_policy_gradient(
     ([[0.25, 0.75]], 200)
     """
     many = _checks.positive_int("steps", steps)
-    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum)
-    for _ in _solvers.bar(many, progress):
+    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum, progress)
+    for _ in ascent.steps(many):
         ascent.climb(ascent.objective(ascent.look()))
     return _report(ascent, Cost(many, 0, ascent.reward.numel(), many))
 
@@ -324,12 +317,12 @@ def reinforce(
     >>> np.exp(run.log_probs).round(9).tolist(), run.cost.samples
     ([[0.25, 0.75]], 3200)
     """
-    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum)
+    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum, progress)
 
     def surrogate(log_probs: Tensor, old: Tensor, advantage: Tensor) -> Tensor:
         return advantage * log_probs
 
-    return _sampled(ascent, surrogate, steps, batch_size, 1, rng, baseline, progress)
+    return _sampled(ascent, surrogate, steps, batch_size, 1, rng, baseline)
 
 
 def ppo(
@@ -379,13 +372,13 @@ def ppo(
     >>> np.exp(run.log_probs).round(9).tolist(), run.cost.gradients
     ([[0.25, 0.75]], 600)
     """
-    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum)
+    ascent = Ascent(policy, ref, reward, beta, learning_rate, device, optimum, progress)
     width = _clip(clip)
 
     def surrogate(log_probs: Tensor, old: Tensor, advantage: Tensor) -> Tensor:
         return clipped_surrogate(log_probs, old, advantage, clip=width)
 
-    return _sampled(ascent, surrogate, steps, batch_size, epochs, rng, baseline, progress)
+    return _sampled(ascent, surrogate, steps, batch_size, epochs, rng, baseline)
 
 
 def _sampled(
@@ -396,11 +389,9 @@ def _sampled(
     epochs: int,
     rng: np.random.Generator,
     baseline: bool,
-    progress: bool,
 ) -> PolicyRun:
     """Draw a batch, score it once, climb its surrogate `epochs` times; and again."""
-    if not isinstance(rng, np.random.Generator):
-        raise _checks.error("rng", "a numpy.random.Generator", type(rng).__name__)
+    _checks.generator(rng)
     many, size = (
         _checks.positive_int("steps", steps),
         _checks.positive_int("batch_size", batch_size),
@@ -408,7 +399,7 @@ def _sampled(
     epochs = _checks.positive_int("epochs", epochs)
     if baseline and size < 2:
         raise _checks.error("batch_size", "2 or more, to leave one out of the baseline", str(size))
-    for _ in _solvers.bar(many, progress):
+    for _ in ascent.steps(many):
         old = ascent.look().detach()
         drawn = ascent.draw(old, size, rng)
         earned = penalised_reward(old, ascent.log_ref, ascent.reward, beta=ascent.beta)
@@ -423,11 +414,10 @@ def _sampled(
 
 def _report(ascent: Ascent, cost: Cost) -> PolicyRun:
     """Look once more, and say what was reached and what it took."""
-    log_probs, recorder = ascent.look(), ascent.recorder
-    kl = np.array(recorder.kls) if recorder.kls else None
+    log_probs = ascent.look()
     return PolicyRun(
-        log_probs=to_numpy(torch.where(ascent.support, log_probs, -torch.inf)),
-        history=History(np.array(recorder.losses), kl),
+        log_probs=_run.to_numpy(ascent.everywhere(log_probs)),
+        history=Climb(*ascent.record.curves()),
         cost=cost,
         seconds=time.perf_counter() - ascent.started,
         device=str(log_probs.device),

@@ -26,6 +26,21 @@ def test_what_is_not_positive_is_refused(value):
         _checks.positive("x", value)
 
 
+def test_only_a_generator_is_a_source_of_randomness():
+    rng = np.random.default_rng(0)
+    assert _checks.generator(rng) is rng
+    for value, kind in ((0, "int"), (None, "NoneType"), (np.random, "module")):
+        with refused(f"rng: expected a numpy.random.Generator, got {kind}"):
+            _checks.generator(value)
+
+
+def test_arrays_of_several_shapes_are_refused_with_name_and_shape_of_each():
+    row, column = np.zeros(3), np.zeros((3, 1))
+    _checks.one_shape(a=row, b=row)
+    with refused("a, b, c: expected one shape, got a (3,), b (3, 1), c (3,)"):
+        _checks.one_shape(a=row, b=column, c=row)
+
+
 @pytest.mark.parametrize("value", [1, 2, np.int8(7), np.uint64(2**63)])
 def test_a_whole_number_of_any_kind_is_an_int(value):
     found = _checks.positive_int("x", value)

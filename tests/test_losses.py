@@ -115,7 +115,9 @@ def test_one_value_for_each_pair_in_the_shape_of_the_input():
 
 def test_shapes_that_would_broadcast_are_refused():
     row, column = torch.zeros(3), torch.zeros(3, 1)
-    expected = r"log-probabilities: expected one shape \(N,\) for all four, got chosen_logps \(3,\)"
+    expected = (
+        r"ref_rejected_logps: expected one shape, got chosen_logps \(3,\), rejected_logps \(3"
+    )
     with pytest.raises(ValueError, match=expected):
         losses.dpo_loss(row, column, row, row, beta=1.0)
 
@@ -358,9 +360,9 @@ def test_what_is_out_of_range_is_refused_by_name(name, keywords, message):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_every_loss_refuses_shapes_that_would_broadcast(name):
-    row, count = torch.full((3,), -1.0), "two" if name in REFERENCE_FREE else "four"
+    row = torch.full((3,), -1.0)
     refs = [] if name in REFERENCE_FREE else [row, row]
-    with pytest.raises(ValueError, match=rf"expected one shape \(N,\) for all {count}, got"):
+    with pytest.raises(ValueError, match=r"_logps: expected one shape, got chosen_logps \(3,\)"):
         function(name)(row, row[:, None], *refs, beta=1.0)
 
 

@@ -228,7 +228,7 @@ def test_each_gradient_costs_one_forward_pass_beside_the_looks(epochs: int, pass
 
 
 def test_draws_follow_the_policy() -> None:
-    run = rlhf.Ascent(TabularPolicy(REF), REF, REWARD, BETA, 1.0, "cpu", None)
+    run = rlhf.Ascent(TabularPolicy(REF), REF, REWARD, BETA, 1.0, "cpu", None, False)
     drawn = run.draw(run.log_probs(), 40_000, np.random.default_rng(0)).numpy()
     share = np.stack([np.bincount(row, minlength=4) for row in drawn]) / 40_000
     # Six standard deviations of each of eight shares: a false alarm in under 2e-8 of seeds.
@@ -264,7 +264,7 @@ def test_the_ends_of_the_unit_interval_draw_responses_with_mass(draw: float, dra
             return np.full(size, draw)
 
     ref = np.array([0.0, 0.1, 0.2, 0.7, 0.0])
-    run = rlhf.Ascent(TabularPolicy(ref), ref, np.zeros(5), BETA, 1.0, "cpu", None)
+    run = rlhf.Ascent(TabularPolicy(ref), ref, np.zeros(5), BETA, 1.0, "cpu", None, False)
     found = run.draw(run.log_probs(), 3, Constant(np.random.PCG64(0)))
     assert found.tolist() == [[drawn] * 3]
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dpo_edu import _newton, _solvers, losses, preferences
+from dpo_edu import _newton, _run, losses, preferences
+from dpo_edu._fit import Fit
 from dpo_edu.policies import LogLinearPolicy, TabularPolicy, TinyTransformer
 from dpo_edu.preferences import PreferencePairs
 from dpo_edu.sequences import SequenceSpace
-from dpo_edu.training import TrainingRun, minibatch_dpo, train_dpo
+from dpo_edu.training import TrainingRun, fit_table, minibatch_dpo, train_dpo
 
 REWARD = np.array([0.0, 0.5, 1.0, 1.5])
 UNIFORM = np.full(4, 0.25)
@@ -361,9 +362,8 @@ def test_a_step_that_changes_rewards_by_d_is_shortened_by_log_of_one_plus_d_over
 
 
 def test_a_newton_step_is_slope_over_curvature_and_there_is_none_if_one_prompt_has_none():
-    graph = _newton.ComparisonGraph(np.array([0, 3]), np.array([1, 2]), (2, 2))
-    pairs = torch.tensor(graph.chosen), torch.tensor(graph.rejected)
-    steps = _newton.NewtonSteps(graph, *pairs, torch.tensor([0.25, 0.75]).double())
+    ref, votes = np.full((2, 2), 0.5), [[[0, 1], [0, 0]], [[0, 0], [3, 0]]]
+    steps = _newton.NewtonSteps(Fit(TabularPolicy(ref), ref, votes, beta=1.0, device="cpu"))
     slope = torch.tensor([1.0, -2.0]).double()
     found = steps.direction(slope, torch.tensor([2.0, 0.5]).double())
     assert found.flatten().tolist() == pytest.approx([-0.25, 0.25, -2, 2], rel=1e-14)
@@ -577,7 +577,7 @@ def test_newton_goes_on_until_a_step_is_smaller_than_the_smallest(monkeypatch):
     monkeypatch.setattr(_newton.NewtonSteps, "direction", watched)
     train_table(UNIFORM, population(REWARD))
     for smallest, steps in ((sizes[2], 4), (np.nextafter(sizes[2], 1), 3)):
-        monkeypatch.setattr("dpo_edu._solvers._smallest_step", lambda *_, s=smallest: s)
+        monkeypatch.setattr(_newton, "_smallest_step", lambda *_, s=smallest: s)
         assert len(train_table(UNIFORM, population(REWARD)).history.loss) == steps + 1
 
 
@@ -586,12 +586,12 @@ def test_the_smallest_step_is_eight_roundings_of_the_largest_score(dtype, eps):
     class Toy:
         beta = 0.5
 
-        def pairs(self, log_probs):
+        def scores(self, log_probs):
             return log_probs, -log_probs / 2
 
     log_probs = torch.tensor([-1e9, -1.0, -3.0], dtype=dtype)
-    assert _solvers._smallest_step(Toy(), log_probs) == pytest.approx(8 * eps * 0.5 * 1e9)
-    assert _solvers._smallest_step(Toy(), torch.zeros(3, dtype=dtype)) == 1e-10
+    assert _newton._smallest_step(Toy(), log_probs) == pytest.approx(8 * eps * 0.5 * 1e9)
+    assert _newton._smallest_step(Toy(), torch.zeros(3, dtype=dtype)) == 1e-10
 
 
 def test_a_table_that_cannot_settle_says_so(monkeypatch):
@@ -599,6 +599,50 @@ def test_a_table_that_cannot_settle_says_so(monkeypatch):
     run = train_table(UNIFORM, population(REWARD))
     assert not run.converged
     assert len(run.history.loss) == 3
+
+
+# --- a table in one call -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"beta": 0.1},
+        {"loss": ipo},
+        {"label_smoothing": 0.2},
+        {"lengths": [1, 2, 3, 4]},
+        {"optimum": gibbs(REWARD, UNIFORM, 1.0)},
+        {"steps": 5},
+        {"learning_rate": 0.1},
+    ],
+    ids=str,
+)
+def test_a_fitted_table_takes_the_steps_of_a_table_trained_from_its_reference(how):
+    ref, how = np.array([0.1, 0.2, 0.3, 0.4]), {"beta": 1.0} | how
+    run, by_hand = fit_table(ref, draw_votes(50), **how), train_table(ref, draw_votes(50), **how)
+    assert np.array_equal(run.log_probs, by_hand.log_probs)
+    for found, expected in zip(run.history, by_hand.history, strict=True):
+        assert np.array_equal(found, expected)
+    assert run.converged == by_hand.converged
+
+
+def test_a_fitted_table_holds_the_rewards_of_bradley_terry_at_every_prompt():
+    wins = np.random.default_rng(8).integers(1, 30, size=(3, 5, 5)) * (1.0 - np.eye(5))
+    ref = np.random.default_rng(9).dirichlet(np.ones(5), size=3)
+    found = centred_reward(fit_table(ref, wins, beta=0.3), ref, 0.3)
+    assert np.abs(found - preferences.fit_bradley_terry(wins)).max() < 1e-10
+
+
+def test_a_table_is_fitted_on_the_cpu_unless_another_device_is_named(monkeypatch):
+    monkeypatch.setenv("DPO_EDU_DEVICE", "nonsense")
+    assert fit_table(UNIFORM, WINS, beta=1.0).device == "cpu"
+    with pytest.raises(ValueError, match="DPO_EDU_DEVICE: expected 'auto' or a device"):
+        fit_table(UNIFORM, WINS, beta=1.0, device="auto")
+
+
+def test_a_reference_without_rows_of_probabilities_fits_no_table():
+    with pytest.raises(ValueError, match="ref: expected rows summing to 1"):
+        fit_table([0.5, 0.6], [[0, 1], [3, 0]], beta=1.0)
 
 
 # --- the pseudocode of source A ------------------------------------------------------------------
@@ -706,12 +750,12 @@ def test_nothing_is_written_on_stderr_unless_asked_for(capfd):
 
 
 def test_progress_is_shown_from_two_seconds_on():
-    bar = _solvers.bar(3, progress=True)
-    assert (bar.delay, len(bar), _solvers.bar(3, progress=False).disable) == (2, 3, True)
+    bar = _run.bar(3, progress=True)
+    assert (bar.delay, len(bar), _run.bar(3, progress=False).disable) == (2, 3, True)
 
 
 def test_progress_of_long_runs_is_shown_when_asked_for(capfd, monkeypatch):
-    monkeypatch.setattr("dpo_edu._solvers.PROGRESS_DELAY", 0.0)
+    monkeypatch.setattr("dpo_edu._run.PROGRESS_DELAY", 0.0)
     train_table(UNIFORM, population(REWARD), steps=20, progress=True)
     assert "20/20" in capfd.readouterr().err
 

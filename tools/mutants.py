@@ -43,10 +43,9 @@ TESTED_BY = {
     "symbolic": ("symbolic", "points"),
     "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("compare", "ledger"),
-    "_devices": ("training",),
+    "_fit": ("training",),
     "_newton": ("training",),
-    "_objective": ("training", "rlhf"),
-    "_solvers": ("training", "rlhf"),
+    "_run": ("training", "rlhf"),
 }
 #: Test files that test no formula of the package, or start kernels.
 NO_UNIT = {"benchmarks", "controls", "course", "documentation", "environment", "exercises"}
