@@ -42,8 +42,8 @@ exercises: setup  ## renew exercises/student from exercises/source
 slides: setup  ## make slides of the lectures in build/slides (NB=07 for one)
 	@$(VENV) -m tools.slides $(ONE)
 
-lab: setup  ## open JupyterLab on the notebooks
-	@$(VENV) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+lab: setup  ## open JupyterLab on the README, which leads to the notebooks
+	@$(VENV) -m jupyterlab --config=tools/lab/conf.py
 
 lint: setup  ## formatting, style and types
 	@$(VENV) -m ruff format --check .
