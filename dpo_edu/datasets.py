@@ -29,7 +29,7 @@ class Votes:
     Raises
     ------
     ValueError
-        If the arrays are no win arrays or do not match the names, `ties` is not symmetric, or
+        If the arrays are not win arrays or do not match the names, `ties` is not symmetric, or
         `source` or `licence` says nothing.
 
     Source: ``data/README.md``.

@@ -110,8 +110,8 @@ def dpo_loss(
     Raises
     ------
     ValueError
-        If `beta` or `label_smoothing` is out of range, an argument is no floating-point tensor, or
-        the shapes differ.
+        If `beta` or `label_smoothing` is out of range, an argument is not a floating-point tensor,
+        or the shapes differ.
 
     Source: Rafailov et al. 2023, eq. 7; Mitchell 2023 for e > 0; claims L1, D1-D4.
 

@@ -40,7 +40,7 @@ class TabularPolicy(nn.Module):
     Raises
     ------
     ValueError
-        If `ref` is no policy of one of these shapes.
+        If `ref` is not a policy of one of these shapes.
 
     Source: claims L4 and T1.
 
@@ -77,7 +77,7 @@ class LogLinearPolicy(nn.Module):
     Raises
     ------
     ValueError
-        If `ref` is no policy, a feature is not finite, or the shapes do not fit.
+        If `ref` is not a policy, a feature is not finite, or the shapes do not fit.
 
     Source: the shared parameters of claims O1 and D7.
 
@@ -161,8 +161,8 @@ class TinyTransformer(nn.Module):
     Raises
     ------
     ValueError
-        If `space` is no SequenceSpace, a size is no whole number >= 1, `width` is no multiple of
-        `heads`, or `seed` is no whole number >= 0.
+        If `space` is not a SequenceSpace, a size not a whole number >= 1, `width` not a multiple of
+        `heads`, or `seed` not a whole number >= 0.
 
     Source: Radford et al. 2019 for the network; claim T2.
 

@@ -30,8 +30,8 @@ class PreferencePairs:
     Raises
     ------
     ValueError
-        If the arrays differ in length, are empty, hold no whole numbers >= 0, or a vote compares a
-        response with itself.
+        If the arrays differ in length, are empty, hold other than whole numbers >= 0, or a vote
+        compares a response with itself.
 
     Source: the data set D of source A, part 4.
 

@@ -50,7 +50,7 @@ class SequenceSpace:
     Raises
     ------
     ValueError
-        If `vocabulary` or `length` is no whole number >= 1, `end_token` is no bool, or the space
+        If `vocabulary` or `length` is not a whole number >= 1, `end_token` not a bool, or the space
         has more than 10^7 responses.
 
     Source: claim T2.

@@ -48,7 +48,7 @@ def test_a_whole_number_of_any_kind_is_an_int(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "1", None])
-def test_what_is_no_whole_number_above_zero_is_refused(value):
+def test_what_is_not_a_whole_number_above_zero_is_refused(value):
     with refused(f"x: expected a whole number >= 1, got {value!r}"):
         _checks.positive_int("x", value)
 

@@ -45,7 +45,7 @@ def test_a_limit_may_be_nothing_or_a_tenth(limit):
 
 
 @pytest.mark.parametrize("limit", [0.1 * UP, -5e-324, math.nan, math.inf, True, "0"])
-def test_a_limit_beyond_a_tenth_is_none(limit):
+def test_a_limit_beyond_a_tenth_is_refused(limit):
     with pytest.raises(ValueError, match=r"bound: expected a number in \[0, 0.1\], got"):
         _compare.agreement(1.0, 1.0, limit, None)
     with pytest.raises(ValueError, match=r"relative: expected a number in \[0, 0.1\], got"):

@@ -316,7 +316,7 @@ NO_TIES = np.zeros((1, 2, 2))
         (NO_TIES, [[[0, 1], [2, 0]]], "ties: expected a symmetric array, got an asymmetric one"),
     ],
 )
-def test_arrays_that_are_no_votes_are_refused(wins, ties, message):
+def test_arrays_that_are_not_votes_are_refused(wins, ties, message):
     with pytest.raises(ValueError, match=message):
         Votes(wins, ties, ("all",), ("a", "b"), "drawn", "none")
 

@@ -72,7 +72,7 @@ def test_a_logit_of_minus_infinity_has_probability_zero():
 
 
 @pytest.mark.parametrize("logits", [[0.0, np.nan], [0.0, np.inf], [-np.inf, -np.inf]])
-def test_logits_that_are_no_logits_are_refused(logits):
+def test_what_are_not_logits_is_refused(logits):
     with refused("logits: expected finite numbers or -inf, one finite in each row"):
         distributions.log_softmax(logits)
 
@@ -234,7 +234,7 @@ def test_entropy_drops_the_response_axis():
         ([[0.5, 0.5], [1.0]], "an array of real numbers"),
     ],
 )
-def test_what_is_no_policy_is_refused(bad, message):
+def test_what_is_not_a_policy_is_refused(bad, message):
     for name, call in [
         ("p", lambda: distributions.entropy(bad)),
         ("p", lambda: distributions.kl_divergence(bad, [0.5, 0.5])),

@@ -261,7 +261,7 @@ def test_counterexamples_refutations_and_inequalities_need_a_source_too(book, me
         book.true("G5", means, 1.0, "<", 2.0)
 
 
-def test_numbers_are_no_proof_and_expressions_no_numbers(book, run):
+def test_numbers_are_not_a_proof_and_expressions_are_not_numbers(book, run):
     for found, expected in [(1.0, 1.0), (np.ones(2), np.ones(2)), (True, True), (sp.true, sp.true)]:
         with pytest.raises(ValueError, match="found: expected a SymPy expression, got"):
             book.symbolic("G4", found, expected)
@@ -319,7 +319,7 @@ def test_a_repair_may_not_miss_by_as_much_as_the_printed_formula(book, limit):
 
 
 @pytest.mark.parametrize("by", [None, 0.0, -1.0, 1e-12, np.inf, np.nan, True, "1"])
-def test_a_miss_within_rounding_is_none(book, by):
+def test_a_miss_within_rounding_does_not_count(book, by):
     with pytest.raises(ValueError, match="by: expected a finite number >= 1e-09, got"):
         book.counterexample("O1", "N", 0.1 + 0.2, 0.3, by=by, when="rounding")
 

@@ -123,7 +123,7 @@ def test_shapes_that_would_broadcast_are_refused():
 
 
 @pytest.mark.parametrize("bad", [[-1.0], torch.tensor([1]), None])
-def test_what_is_no_floating_point_tensor_is_refused_by_name(bad):
+def test_what_is_not_a_floating_point_tensor_is_refused_by_name(bad):
     good = torch.zeros(1)
     with pytest.raises(ValueError, match="ref_chosen_logps: expected a floating-point tensor, got"):
         losses.dpo_loss(good, good, bad, good, beta=1.0)

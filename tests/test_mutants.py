@@ -70,7 +70,7 @@ def test_messages_and_annotations_are_left_alone():
     assert changes("y: 3 = g(x)") == []
 
 
-def test_a_name_that_is_also_used_is_no_message():
+def test_a_name_that_is_also_used_is_not_a_message():
     source = "def f(x):\n    got = x + y\n    if got:\n        raise error(got)"
     assert changes(source) == [source.replace("+", "-")]
 

@@ -92,7 +92,7 @@ def test_sizes_without_the_named_responses_are_passed_over(monkeypatch):
         miss(r[10], r[9])
 
 
-def test_a_billionth_is_no_miss_and_a_little_more_is():
+def test_a_billionth_is_not_a_miss_and_a_little_more_is():
     tiny = sp.Rational(1, 10**9)
     assert miss(r[1] + tiny, r[1]) is None
     assert miss(r[1] + tiny * sp.Rational(101, 100), r[1])[0] == pytest.approx(1.01e-9)
@@ -113,7 +113,7 @@ def test_an_index_is_positive_where_its_sum_begins_above_zero_and_only_there():
         assert symbolic.is_zero(sp.Sum(sp.sign(m) - 1, (m, first, n))) is proved
 
 
-def test_terms_that_cancel_in_a_thousand_digits_are_no_miss_whatever_their_size():
+def test_terms_that_cancel_in_a_thousand_digits_are_not_a_miss_whatever_their_size():
     for size in (sp.Integer(1), sp.Integer(10) ** 1500):
         left, right = size * sp.sqrt(2) + size * sp.sqrt(3), size * sp.sqrt(5 + 2 * sp.sqrt(6))
         assert miss(left, right) is None

@@ -88,7 +88,7 @@ def test_pairs_hold_whole_numbers_of_any_kind_as_int64(dtype):
         ),
     ],
 )
-def test_pairs_that_are_none_are_refused(arrays, said):
+def test_what_are_not_pairs_is_refused(arrays, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         PreferencePairs(*arrays)
 
@@ -201,7 +201,7 @@ def test_one_behaviour_serves_all_prompts_and_one_reward_all_behaviours():
         ),
     ],
 )
-def test_a_law_that_is_none_is_refused(arguments, said):
+def test_what_is_not_a_law_is_refused(arguments, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         preferences.expected_wins(*arguments)
 

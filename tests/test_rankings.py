@@ -149,7 +149,7 @@ NO_RANKINGS = [
 
 
 @pytest.mark.parametrize(("rankings", "said"), NO_RANKINGS)
-def test_rankings_that_are_none_are_refused(rankings, said):
+def test_what_is_not_a_ranking_is_refused(rankings, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         ranking_log_probability(np.zeros(3), rankings)
     with pytest.raises(ValueError, match=re.escape(said)):
@@ -292,7 +292,7 @@ def test_the_population_of_rankings_gives_the_rewards_back(reward):
     np.testing.assert_allclose(found, reward - reward.mean(), atol=1e-9)
 
 
-def test_a_counted_ranking_is_a_repeated_one_and_one_counted_zero_is_none():
+def test_a_counted_ranking_is_a_repeated_one_and_one_counted_zero_is_not_there():
     rankings = sampled_rankings(13)
     times = np.random.default_rng(13).integers(0, 4, len(rankings))
     times[-5:] = 1

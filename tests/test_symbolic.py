@@ -188,7 +188,7 @@ def test_a_symbol_that_only_looks_like_the_partition_function_is_refused():
         symbolic.miss(sp.Symbol("Z"), total(q[i] * sp.exp(r[i] / beta)))
 
 
-def test_terms_that_cancel_in_many_digits_are_no_miss():
+def test_terms_that_cancel_in_many_digits_are_not_a_miss():
     x = sp.Symbol("x", positive=True)
     for left, right in [
         (sp.cosh(100 * x) ** 2 - sp.sinh(100 * x) ** 2, sp.Integer(1)),

@@ -121,7 +121,7 @@ def test_dropping_ties_leaves_bradley_terry_under_davidson_only():
 
 
 @pytest.mark.parametrize(("law", "name"), [(rao_kupper, "threshold"), (davidson, "prevalence")])
-def test_tie_parameters_that_are_none_are_refused(law, name):
+def test_what_is_not_a_tie_parameter_is_refused(law, name):
     for bad in (-0.1, np.nan, np.inf):
         with pytest.raises(ValueError, match=f"{name}: expected finite numbers >= 0, got"):
             law([0.0, 1.0], bad)

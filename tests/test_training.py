@@ -348,7 +348,7 @@ def test_a_slope_that_depends_on_something_else_has_no_curvature():
     assert slope.tolist() == [-2, -2] and curvature.tolist() == [0, 0]
 
 
-def test_a_loss_of_the_winner_alone_is_no_function_of_the_difference():
+def test_a_loss_of_the_winner_alone_is_not_a_function_of_the_difference():
     pair = torch.tensor([0.5, 1.0])
     with pytest.raises(ValueError, match="loss: expected a function of the difference"):
         _newton.derivatives(lambda w, v: w**2, pair, pair)

@@ -1,6 +1,7 @@
 """Every way to break one token of a Python source: operators, comparisons, constants, reductions.
 
-Messages are left alone: what only an exception, an f-string or a ``__repr__`` says is no formula.
+Messages are left alone: what only an exception, an f-string or a ``__repr__`` says is not a
+formula.
 """
 
 import ast
