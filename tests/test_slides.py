@@ -12,6 +12,8 @@ from tools import notebooks, slides
 
 LECTURES = pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
 
+DECKS = {path.stem for path in notebooks.numbered()}
+
 
 def pages(notebook: NotebookNode) -> list[list[NotebookNode]]:
     """The pieces of a notebook, page by page."""
@@ -86,6 +88,24 @@ def test_no_page_of_a_lecture_is_overfull(path: Path) -> None:
     for page in pages(notebooks.read(path)):
         total = sum(slides.height(part) for part in page)
         assert total <= (slides.HEIGHT if len(page) == 1 else slides.ROOM), page[0].source
+
+
+@LECTURES
+def test_every_link_of_a_lecture_leads_somewhere_from_build_slides(path: Path) -> None:
+    page = slides.html(notebooks.read(path), decks=DECKS)
+    links = re.findall(r'href="(?!https:)([^"#]+)', page)
+    assert links
+    for link in links:
+        deck = link.removesuffix(".html") in DECKS
+        assert deck or (slides.TARGET / link).resolve().exists(), link
+
+
+def test_a_link_leads_to_slides_where_there_are_some_and_to_the_notebook_where_not() -> None:
+    text = "[before](02_derive.ipynb#cell-id=sum), $E[f](x)$, [all](../docs/claims.md)"
+    there = "$E[f](x)$, [all](../../docs/claims.md)"
+    assert slides.relinked(text, {"02_derive"}) == f"[before](02_derive.html), {there}"
+    notebook = "../../notebooks/02_derive.ipynb#cell-id=sum"
+    assert slides.relinked(text, set()) == f"[before]({notebook}), {there}"
 
 
 def test_slides_work_without_the_web_where_the_packages_are_installed(tmp_path: Path) -> None:

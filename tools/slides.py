@@ -7,9 +7,10 @@ build/slides/node_modules if they are installed there (docs/teaching.md says how
 """
 
 import argparse
+import posixpath
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
@@ -24,6 +25,7 @@ ROOM = 700  # of the height, for what `height` reckons only roughly
 TEXT, CODE, LETTERS = 36, 24, 95  # height of a line of text and of code; letters in a line
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SKIPPED = {"imports", "ledger-title", "ledger"}
+LINK = re.compile(r"\]\((\.\./[\w./-]+|\w+\.ipynb)(#[^)\s]*)?\)")  # file and fragment
 
 # The fonts and heights below are those that `height` reckons with. What is still too large for its
 # page, a formula above all, is shrunk by `fit` when it is shown.
@@ -146,6 +148,18 @@ def paged(notebook: NotebookNode) -> NotebookNode:
     return NotebookNode(notebook | {"cells": parts})
 
 
+def relinked(text: str, decks: Collection[str]) -> str:
+    """Text of a lecture whose links lead from build/slides to other slides, or else to the file."""
+
+    def there(found: re.Match[str]) -> str:
+        stem = found[1].removesuffix(".ipynb")
+        if stem in decks:
+            return f"]({stem}.html)"
+        return f"](../../{posixpath.normpath(f'notebooks/{found[1]}')}{found[2] or ''})"
+
+    return LINK.sub(there, text)
+
+
 def link(package: str, target: Path) -> str:
     """Where a page finds a JavaScript package: beside it, if installed, or on the web."""
     if (target / "node_modules" / package / "package.json").exists():
@@ -153,14 +167,18 @@ def link(package: str, target: Path) -> str:
     return f"https://cdn.jsdelivr.net/npm/{package}@{PACKAGES[package]}"
 
 
-def html(notebook: NotebookNode, target: Path | None = None) -> str:
-    """The slides of a notebook as a web page for a folder."""
+def html(notebook: NotebookNode, target: Path | None = None, decks: Collection[str] = ()) -> str:
+    """The slides of a notebook as a web page for a folder, where those of `decks` are too."""
     target = target or TARGET
     from jinja2 import DictLoader
     from nbconvert import SlidesExporter  # slow to import
 
     template = TEMPLATE.replace("MATHJAX", link("mathjax", target))
     template = template.replace("SIZE", str(HEIGHT)).replace("PAGE", str(WIDTH))
+    slides = paged(notebook)
+    for part in slides.cells:
+        if part.cell_type == "markdown":
+            part.source = relinked(part.source, decks)
     exporter = SlidesExporter(
         extra_loaders=[DictLoader({"slides.html.j2": template})],
         template_file="slides.html.j2",
@@ -169,7 +187,7 @@ def html(notebook: NotebookNode, target: Path | None = None) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    return str(exporter.from_notebook_node(paged(notebook))[0])
+    return str(exporter.from_notebook_node(slides)[0])
 
 
 def main(arguments: list[str] | None = None) -> int | str:
@@ -181,8 +199,10 @@ def main(arguments: list[str] | None = None) -> int | str:
     if not chosen:
         return f"There is no notebook {number} in notebooks/."
     TARGET.mkdir(parents=True, exist_ok=True)
+    decks = {path.stem for path in [*chosen, *TARGET.glob("*.html")]}
     for path in chosen:
-        (TARGET / f"{path.stem}.html").write_text(html(notebooks.read(path)), encoding="utf-8")
+        page = html(notebooks.read(path), decks=decks)
+        (TARGET / f"{path.stem}.html").write_text(page, encoding="utf-8")
     plural = "" if len(chosen) == 1 else "s"
     print(f"slides of {len(chosen)} notebook{plural} written to build/slides")
     return 0
