@@ -17,13 +17,14 @@ from dpo_edu._checks import Floats
 
 #: Colours by role: `truth` for pi* and theory, `model` for what was measured or trained, `ref` for
 #: the reference policy, `wrong` for a broken formula, `other` and `more` for what else there is.
+#: Beside each stands what a text calls it.
 COLORS = {
-    "truth": "#0072B2",
-    "model": "#D55E00",
-    "ref": "#444444",
-    "wrong": "#CC79A7",
-    "other": "#009E73",
-    "more": "#E69F00",
+    "truth": "#0072B2",  # blue
+    "model": "#D55E00",  # red
+    "ref": "#444444",  # grey
+    "wrong": "#CC79A7",  # pink
+    "other": "#009E73",  # green
+    "more": "#E69F00",  # orange
 }
 
 _STYLE: dict[Any, Any] = {

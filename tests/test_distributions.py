@@ -72,7 +72,7 @@ def test_a_logit_of_minus_infinity_has_probability_zero():
 
 
 @pytest.mark.parametrize("logits", [[0.0, np.nan], [0.0, np.inf], [-np.inf, -np.inf]])
-def test_what_are_not_logits_is_refused(logits):
+def test_rows_that_are_not_logits_are_refused(logits):
     with refused("logits: expected finite numbers or -inf, one finite in each row"):
         distributions.log_softmax(logits)
 

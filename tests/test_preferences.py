@@ -88,7 +88,7 @@ def test_pairs_hold_whole_numbers_of_any_kind_as_int64(dtype):
         ),
     ],
 )
-def test_what_are_not_pairs_is_refused(arrays, said):
+def test_arrays_that_are_not_pairs_are_refused(arrays, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         PreferencePairs(*arrays)
 

@@ -292,7 +292,7 @@ def test_the_population_of_rankings_gives_the_rewards_back(reward):
     np.testing.assert_allclose(found, reward - reward.mean(), atol=1e-9)
 
 
-def test_a_counted_ranking_is_a_repeated_one_and_one_counted_zero_is_not_there():
+def test_a_counted_ranking_is_a_repeated_one_and_one_counted_zero_does_not_count():
     rankings = sampled_rankings(13)
     times = np.random.default_rng(13).integers(0, 4, len(rankings))
     times[-5:] = 1

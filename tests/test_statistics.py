@@ -125,7 +125,7 @@ def test_information_of_many_prompts_is_their_own():
         (np.zeros((3, 3)), "reward and comparisons: expected"),
     ],
 )
-def test_what_are_not_comparisons_is_refused(comparisons, said):
+def test_arrays_that_are_not_comparisons_are_refused(comparisons, said):
     for function in (statistics.fisher_information, statistics.covariance):
         with pytest.raises(ValueError, match=re.escape(said)):
             function([0.0, 1.0], comparisons)
