@@ -2,9 +2,11 @@
 
 import base64
 import copy
+import errno
 import importlib
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +241,66 @@ def test_a_failing_notebook_is_named_with_cell_and_error(tmp_path: Path) -> None
     assert str(caught.value) == "01_try.ipynb, cell cell-2: ZeroDivisionError: division by zero"
 
 
+def test_a_kernel_that_does_not_start_is_one_sentence(tmp_path: Path, monkeypatch, capfd) -> None:
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(notebooks.NotebookFailed) as caught:
+        notebooks.executed(write_notebook(tmp_path, "1"))
+    assert str(caught.value).startswith("01_try.ipynb: expected a kernel that starts, but: Kernel")
+    assert "no kernel today" in capfd.readouterr().err
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def full_disk(path: Path, content: bytes) -> None:
+    """Write half of it, then run out of room."""
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    path = write_notebook(tmp_path, "1")
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match=r"01_try\.ipynb'$"):
+        write_notebook(tmp_path, "2")
+    assert [(p, p.read_bytes()) for p in tmp_path.iterdir()] == [(path, before)]
+
+
+def test_a_file_is_saved_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    notebooks.save(tmp_path / "new" / "page.html", "π*\n")
+    assert (tmp_path / "new" / "page.html").read_bytes() == "π*\n".encode()
+
+
+def test_a_tool_that_cannot_write_ends_in_a_sentence_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "build").touch()
+    with pytest.raises(SystemExit) as caught:
+        notebooks.ended(lambda: notebooks.save(tmp_path / "build" / "page", ""))
+    assert "Expected to write" in caught.value.code and "remove the file" in caught.value.code
+
+
+def refuse() -> int:
+    raise OSError(errno.ECONNREFUSED, "refused")
+
+
+def test_a_tool_ends_with_its_status_and_other_errors_are_not_swallowed() -> None:
+    with pytest.raises(SystemExit, match="^7$"):
+        notebooks.ended(lambda: 7)
+    with pytest.raises(ConnectionRefusedError):
+        notebooks.ended(refuse)
+
+
+@pytest.mark.parametrize("tool", ["run", "check", "slides"])
+def test_a_tool_is_run_by_what_turns_errors_into_sentences(tool: str) -> None:
+    assert (
+        (notebooks.ROOT / "tools" / f"{tool}.py")
+        .read_text("utf-8")
+        .endswith('if __name__ == "__main__":\n    notebooks.ended(main)\n')
+    )
+
+
 def test_a_notebook_is_found_by_its_number(tmp_path: Path) -> None:
     path = write_notebook(tmp_path, "1")
     for number in ("01", "1", "01_try", "01_try.ipynb", None):
@@ -360,39 +422,62 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, lis
         python.touch()
 
     monkeypatch.setattr(bootstrap.subprocess, "check_call", record)
+    monkeypatch.setattr(bootstrap, "create", lambda _: record(["python", "-m", "venv"]))
     return root, calls
+
+
+def modules(calls: list[list[str]]) -> list[str]:
+    return [command[2] for command in calls]
 
 
 def test_setting_up_twice_installs_once_and_again_when_the_pins_change(checkout) -> None:
     root, calls = checkout
     assert bootstrap.main(str(root)) == 0
-    assert [command[1:3] for command in calls] == [["-m", "venv"], ["-m", "pip"]]
+    assert modules(calls) == ["venv", "pip"]
     calls.clear()
     assert bootstrap.main(str(root)) == 0
     assert calls == []
     (root / "constraints.txt").write_text("y\n")
     assert bootstrap.main(str(root)) == 0
-    assert [command[1:3] for command in calls] == [["-m", "pip"]]
+    assert modules(calls) == ["pip"]
 
 
-def test_an_interrupted_installation_is_made_anew(checkout, monkeypatch) -> None:
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+STEPS = [(bootstrap.shutil, "rmtree"), (bootstrap, "create"), (subprocess, "check_call")]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step[1])
+def test_an_interrupted_installation_is_one_sentence_and_made_anew(
+    checkout, monkeypatch, capsys, step
+) -> None:
     root, calls = checkout
-    record = bootstrap.subprocess.check_call
-
-    def interrupt(command: list[str], **_: object) -> None:
-        record(command)
-        if "pip" in command:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(bootstrap.subprocess, "check_call", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        bootstrap.main(str(root))
+    (root / ".venv" / "lib").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(*step, interrupt)
+        assert bootstrap.main(str(root)) == 130
+    assert capsys.readouterr().err == (
+        "\nInterrupted: .venv is half-made; the next command makes it anew.\n"
+    )
     (root / ".venv" / "half").touch()
-    monkeypatch.setattr(bootstrap.subprocess, "check_call", record)
     calls.clear()
     assert bootstrap.main(str(root)) == 0
-    assert [command[1:3] for command in calls] == [["-m", "venv"], ["-m", "pip"]]
+    assert modules(calls) == ["venv", "pip"]
     assert not (root / ".venv" / "half").exists()
+
+
+def test_a_file_in_the_place_of_the_environment_is_one_sentence(checkout) -> None:
+    root, _ = checkout
+    (root / ".venv").touch()
+    assert bootstrap.main(str(root)).startswith("Expected to write .venv, but: [Errno 17]")
+
+
+def test_an_environment_is_made_with_pip(tmp_path: Path) -> None:
+    bootstrap.create(str(tmp_path / "new"))
+    python = bootstrap.python_in(str(tmp_path / "new"))
+    assert subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
 def test_a_failed_installation_is_one_sentence(checkout, monkeypatch) -> None:

@@ -62,14 +62,32 @@ def read(path):
         return file.read().strip()
 
 
+def create(folder):
+    """Make an empty virtual environment; in this process, so that Ctrl-C leaves no traceback."""
+    import venv
+
+    venv.create(folder, symlinks=os.name != "nt", with_pip=True)
+
+
+def cleared(folder, mark):
+    """Make the folder, and remove all it holds but for one file: that is there whatever happens."""
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    open(os.path.join(folder, mark), "w").close()
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif name != mark:
+            os.remove(path)
+
+
 def install(root, venv, torch_index):
     """Make the environment and install into it; an environment left half-made is made anew."""
     unfinished = os.path.join(venv, "unfinished")
     if os.path.exists(unfinished) or not os.path.exists(python_in(venv)):
-        shutil.rmtree(venv, ignore_errors=True)
-        os.makedirs(venv)
-        open(unfinished, "w").close()
-        subprocess.check_call([sys.executable, "-m", "venv", venv])
+        cleared(venv, "unfinished")
+        create(venv)
     open(unfinished, "w").close()
     pip = [python_in(venv), "-m", "pip", "install", "--disable-pip-version-check"]
     pip += ["-c", "constraints.txt"]
@@ -80,7 +98,7 @@ def install(root, venv, torch_index):
 
 
 def main(root=ROOT, torch_index=""):
-    """Return 0 when .venv is ready, or the sentence that says what is missing."""
+    """Return 0 when .venv is ready, 130 after Ctrl-C, or the sentence that says what is missing."""
     venv = os.path.join(root, ".venv")
     stamp = os.path.join(venv, "installed")
     if read(stamp) == fingerprint(root) and os.path.exists(python_in(venv)):
@@ -90,14 +108,20 @@ def main(root=ROOT, torch_index=""):
         return problem
     print("Setting up .venv with Python %s; this downloads PyTorch." % platform.python_version())
     sys.stdout.flush()
-    if os.path.exists(stamp):
-        os.remove(stamp)
     try:
+        if os.path.exists(stamp):
+            os.remove(stamp)
         install(root, venv, torch_index)
-    except subprocess.CalledProcessError:
+        with open(stamp, "w") as file:
+            file.write(fingerprint(root))
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write((error.output or b"").decode("utf-8", "replace"))
         return "The installation failed (the message above says why): repair that and run it again."
-    with open(stamp, "w") as file:
-        file.write(fingerprint(root))
+    except EnvironmentError as error:
+        return "Expected to write .venv, but: %s; repair that and run it again." % error
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted: .venv is half-made; the next command makes it anew.\n")
+        return 130
     return 0
 
 

@@ -1,11 +1,15 @@
 """Find the notebooks, run one in a fresh kernel, write it so that a second run changes no byte."""
 
+import atexit
+import errno
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import nbformat
 from nbclient import NotebookClient
@@ -26,11 +30,36 @@ LANGUAGE = {
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
+REMEDIES = {  # where a file cannot be written
+    errno.ENOSPC: "make room on the disk",
+    errno.EROFS: "use a disk that can be written to",
+    errno.ENOTDIR: "remove the file that stands in the way of a folder",
+    errno.EEXIST: "remove the file that stands in the way of a folder",
+    errno.EISDIR: "remove the folder that stands in the way of a file",
+    errno.EACCES: "get permission to write there",
+    errno.EPERM: "get permission to write there",
+}
 TIMEOUT_SECONDS = 600  # for one cell; a notebook as a whole is meant to need less than a minute
 
 
 class NotebookFailed(Exception):
     """A cell raised, hung or killed its kernel; the message names notebook, cell and error."""
+
+
+def ended(main: Callable[[], int | str]) -> NoReturn:
+    """Run a tool and leave with its status; where the system refuses, with one sentence instead."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr, flush=True)
+        os._exit(130)  # kernels end with their parent; waiting for them would take a minute
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        sys.exit(
+            f"Expected to write {error.filename or 'a file'}, but: {error.strerror}; "
+            f"{REMEDIES[error.errno]} and run it again."
+        )
 
 
 def numbered(number: str | None = None, folder: Path = FOLDER) -> list[Path]:
@@ -59,6 +88,8 @@ def prepare() -> None:
     os.environ.pop("MPLBACKEND", None)
     for folder in ("ipython", "matplotlib"):
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=BUILD) as room:  # or a kernel would fail, and say so at length
+        room.write(bytes(2**20))
     import matplotlib.font_manager  # noqa: F401
 
 
@@ -67,12 +98,25 @@ def read(path: Path) -> NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
+def save(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all, whatever happens meanwhile, and the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        raise
+
+
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write it with sorted keys and an end of line, leaving an unchanged file untouched."""
     text = nbformat.writes(notebook) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        save(path, text)
 
 
 def with_numbered_ids(text: str) -> str:
@@ -134,4 +178,10 @@ def executed(
                 save_failure(notebook)
             said = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else str(error)
             raise NotebookFailed(f"{path.name}, cell {running['cell']}: {said}") from error
+        except RuntimeError as error:
+            atexit.unregister(client._cleanup_kernel)  # it would fail where no kernel ever ran
+            raise NotebookFailed(
+                f"{path.name}: expected a kernel that starts, but: {error} (what it said is above);"
+                " `make clean`, then run it again to set up .venv anew."
+            ) from error
     return normalised(notebook)

@@ -5,9 +5,7 @@ python -m tools.run [--nb 07] [--in-place]
 
 import argparse
 import json
-import os
 import re
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
@@ -108,7 +106,7 @@ def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
         print(f"  {headline}")
     rows = [{**asdict(c), "evidence": [asdict(e) for e in own[c.id]]} for c in shown]
     text = json.dumps({"claims": rows, "headlines": [asdict(h) for h in headlines]}, indent=1)
-    (notebooks.BUILD / "ledger.json").write_text(text + "\n", encoding="utf-8")
+    notebooks.save(notebooks.BUILD / "ledger.json", text + "\n")
     judged = ledger.shortcomings(evidence, claims)
     return judged if whole else [text for text in judged if AGAINST.search(text)]
 
@@ -140,8 +138,4 @@ def main(arguments: list[str] | None = None) -> str | int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr, flush=True)
-        os._exit(130)  # kernels end with their parent; waiting for them would take a minute
+    notebooks.ended(main)

@@ -9,7 +9,6 @@ build/slides/node_modules if they are installed there (docs/teaching.md says how
 import argparse
 import posixpath
 import re
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -198,15 +197,13 @@ def main(arguments: list[str] | None = None) -> int | str:
     chosen = notebooks.numbered(number)
     if not chosen:
         return f"There is no notebook {number} in notebooks/."
-    TARGET.mkdir(parents=True, exist_ok=True)
     decks = {path.stem for path in [*chosen, *TARGET.glob("*.html")]}
     for path in chosen:
-        page = html(notebooks.read(path), decks=decks)
-        (TARGET / f"{path.stem}.html").write_text(page, encoding="utf-8")
+        notebooks.save(TARGET / f"{path.stem}.html", html(notebooks.read(path), decks=decks))
     plural = "" if len(chosen) == 1 else "s"
     print(f"slides of {len(chosen)} notebook{plural} written to build/slides")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    notebooks.ended(main)
