@@ -33,8 +33,8 @@ check: setup  ## compare the committed outputs with a fresh run (NB=07 for one)
 notebooks: setup  ## execute in place, renewing the committed outputs (NB=07 for one)
 	@$(VENV) -m tools.run --in-place $(ONE)
 
-docs: setup  ## renew docs/claims.md from the catalogue and the ledger
-	@$(VENV) -m tools.claims
+docs: setup  ## write what comes from elsewhere: numbers, links, tables, counts, evidence
+	@$(VENV) -m tools.docs
 
 exercises: setup  ## renew exercises/student from exercises/source
 	@$(VENV) -m tools.exercises

@@ -397,7 +397,7 @@ def kto_loss(
 
     ``D sigma(beta z0 - s_w) + U sigma(s_l - beta z0)``, in [0, D + U], ``(N,)``, with z0 = `kl`
     >= 0 in nats, a constant to the gradient, weights D, U > 0. The paper takes KL(pi || pi_ref)
-    averaged over prompts and estimates it on each batch; notebook 12 has one prompt, and its KL.
+    averaged over prompts and estimates it on each batch; with one prompt it is that prompt's KL.
     Gradient: ``-D sigma'(s_w - beta z0)`` in s_w, ``U sigma'(s_l - beta z0)`` in s_l. The paper's
     loss takes votes one by one; this is the sum over the two of a pair.
 

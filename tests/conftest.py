@@ -31,12 +31,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=marked)
 
 
+SLUGS = {notebooks.slug(path) for path in notebooks.numbered()}
+
+
 class ByNotebook(LoadScopeScheduling):
     """A worker takes all tests of a file, or those about one notebook where a file has several."""
 
     def _split_scope(self, nodeid: str) -> str:
-        number = re.search(r"\[(\d\d)[-_]", nodeid)
-        return super()._split_scope(nodeid) + (number[1] if number else "")
+        slug = re.search(r"\[(?:\d\d_)?([a-z_]+)[-\]]", nodeid)
+        return super()._split_scope(nodeid) + (slug[1] if slug and slug[1] in SLUGS else "")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByNotebook:

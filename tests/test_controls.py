@@ -1,47 +1,44 @@
 """Every check can fail: one formula is broken at a time, and the committed check cell notices.
 
-As many controls run here as fell every line; ``python tests/controls.py`` runs all of them.
-``-k 07`` runs the controls of notebook 07, ``-k G4`` those of claim G4.
+As many controls run here as fell every line; ``python tests/falsify.py`` runs all of them.
+``-k change_the_loss`` runs the controls of one notebook, ``-k beta`` those with this in their name.
 """
 
 from dataclasses import replace
 
-import controls
+import falsify
 import pytest
-from controls import BadControl, Control, Fault
+from falsify import BadControl, Control, Fault
 
-from tools import notebooks
-
-CONTROLS = controls.controls()
-NOTEBOOKS = [path.name[:2] for path in notebooks.numbered()]
-CHECKS = [(number, check) for number in NOTEBOOKS for check in controls.evidence_lines(number)]
+CONTROLS = falsify.controls()
+CHECKS = [(slug, check) for slug in falsify.slugs() for check in falsify.evidence_lines(slug)]
 
 
 @pytest.mark.parametrize(("notebook", "check"), CHECKS, ids=map("-".join, CHECKS))
 def test_a_check_holds_line_by_line_when_nothing_is_broken(notebook: str, check: str) -> None:
-    lines = [(line.claim, line.means) for line in controls.baseline(notebook, check)]
-    assert lines == controls.evidence_lines(notebook)[check]
+    lines = [(line.claim, line.means) for line in falsify.baseline(notebook, check)]
+    assert lines == falsify.evidence_lines(notebook)[check]
 
 
-@pytest.mark.parametrize("control", controls.sufficient(CONTROLS), ids=str)
+@pytest.mark.parametrize("control", falsify.sufficient(CONTROLS), ids=str)
 def test_a_broken_formula_makes_its_lines_fail(control: Control) -> None:
-    controls.violate(control, controls.faults(control.notebook)[control.fault])
+    falsify.violate(control, falsify.faults(control.notebook)[control.fault])
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", falsify.slugs())
 def test_every_evidence_line_has_a_control(notebook: str) -> None:
-    assert controls.uncovered(notebook) == {}
+    assert falsify.uncovered(notebook) == {}
 
 
 def test_the_controls_that_run_here_suffice() -> None:
     some, every = ({(c.notebook, c.check, n) for c in chosen for n in c.lines}
-                   for chosen in (controls.sufficient(CONTROLS), CONTROLS))  # fmt: skip
+                   for chosen in (falsify.sufficient(CONTROLS), CONTROLS))  # fmt: skip
     assert some == every
 
 
 def test_every_fault_is_used_and_no_control_stands_twice() -> None:
     used = {control.fault for control in CONTROLS}
-    named = [name for number in NOTEBOOKS for name in controls.faults(number)]
+    named = [name for slug in falsify.slugs() for name in falsify.faults(slug)]
     assert set(named) <= used
     assert len({(c.notebook, c.fault, c.check) for c in CONTROLS}) == len(CONTROLS)
 
@@ -63,32 +60,32 @@ TOY = {
     "after": "raise SystemExit('a cell after the check')",
 }
 FAULT = Fault("formula", "r / beta", "r * beta", "beta on the wrong side")
-GOOD = Control("00", "beta-on-the-wrong-side", "check", (1, 3))
+GOOD = Control("toy", "beta-on-the-wrong-side", "check", (1, 3))
 
 
 def test_the_runner_runs_only_what_the_check_needs() -> None:
     wanted = ["imports", "problem", "formula", "rebound", "check"]
-    assert controls.needed_cells(TOY, "check") == wanted
-    controls.baseline("00", "check", TOY)
+    assert falsify.needed_cells(TOY, "check") == wanted
+    falsify.baseline("toy", "check", TOY)
 
 
 def test_a_changed_object_counts_as_needed() -> None:
     cells = {"imports": "import math", "a": "x = []", "b": "x.append(1)", "c": "y = [0]"}
     cells |= {"d": "y[0] = 2", "e": "print(y)", "f": "assert x and y"}
-    assert controls.needed_cells(cells, "f") == ["imports", "a", "b", "c", "d", "f"]
+    assert falsify.needed_cells(cells, "f") == ["imports", "a", "b", "c", "d", "f"]
 
 
 def test_all_lines_of_the_cell_are_judged() -> None:
-    lines = controls.baseline("00", "check", TOY)
+    lines = falsify.baseline("toy", "check", TOY)
     assert [(line.claim, line.means) for line in lines] == [("G4", "N"), ("G4", "N"), ("G5", "N")]
-    assert controls.felled("check", FAULT, TOY) == [1, 3]
+    assert falsify.felled("check", FAULT, TOY) == [1, 3]
 
 
 def test_a_control_in_a_cell_or_in_a_module_makes_its_lines_fail() -> None:
-    assert controls.violate(GOOD, FAULT, TOY) == []
-    assert controls.violate(replace(GOOD, lines=(1,)), FAULT, TOY) == [3]
+    assert falsify.violate(GOOD, FAULT, TOY) == []
+    assert falsify.violate(replace(GOOD, lines=(1,)), FAULT, TOY) == [3]
     module = replace(FAULT, where="gibbs.py", old="(reward - best) / beta", new="reward - best")
-    assert controls.violate(replace(GOOD, lines=(1,)), module, TOY) == []
+    assert falsify.violate(replace(GOOD, lines=(1,)), module, TOY) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +104,7 @@ def test_a_control_in_a_cell_or_in_a_module_makes_its_lines_fail() -> None:
 )
 def test_what_is_not_a_fault_is_refused(change: dict[str, str], message: str) -> None:
     with pytest.raises(BadControl, match=message):
-        controls.violate(GOOD, replace(FAULT, **change), TOY)
+        falsify.violate(GOOD, replace(FAULT, **change), TOY)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +117,10 @@ def test_what_is_not_a_fault_is_refused(change: dict[str, str], message: str) ->
 )
 def test_what_is_not_a_control_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadControl, match=message):
-        controls.violate(replace(GOOD, **change), FAULT, TOY)
+        falsify.violate(replace(GOOD, **change), FAULT, TOY)
 
 
 def test_a_check_that_fails_unbroken_is_found_out() -> None:
     broken = TOY | {"formula": TOY["formula"].replace("/", "*")}
     with pytest.raises(BadControl, match="without substitution"):
-        controls.baseline("00", "check", broken)
+        falsify.baseline("toy", "check", broken)

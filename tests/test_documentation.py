@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import claims, notebooks
+from tools import notebooks
 
 ROOT = notebooks.ROOT
 MODULES = sorted((ROOT / "dpo_edu").glob("[!_]*.py"))
@@ -171,11 +171,3 @@ def test_every_document_states_the_same_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1].strip('"') == VERSION
     assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == VERSION
-
-
-def test_the_figure_of_the_readme_is_the_one_in_the_notebook() -> None:
-    assert claims.FIGURE.read_bytes() == claims.figure(), "run `make docs`"
-
-
-def test_the_page_of_claims_is_fresh() -> None:
-    assert claims.PAGE.read_text("utf-8") == claims.page(), "run `make docs`"

@@ -1,17 +1,15 @@
-"""Write docs/claims.md, the catalogue with its evidence, and the README's figure, from notebooks.
-
-python -m tools.claims
-"""
+"""The page docs/claims.md, the catalogue with its evidence, and the figure of the README."""
 
 import base64
 import json
+from pathlib import Path
 
 from dpo_edu import ledger
 from tools import notebooks
 
 PAGE = notebooks.ROOT / "docs" / "claims.md"
 FIGURE = notebooks.ROOT / "docs" / "figures" / "hero.png"
-SHOWN = ("07", "ellipse-figure")  # notebook and cell
+SHOWN = ("train_a_tabular_policy", "ellipse-figure")  # notebook and cell
 HEAD = """# The claims
 
 Every formula and statement of the two source notes, what the later notebooks claim beyond them, the
@@ -29,27 +27,27 @@ Means: S computer algebra, N numbers by an independent route, T a trained policy
 
 def page() -> str:
     """The whole page, notebook by notebook where each claim is argued."""
-    paths = {path.stem: path for path in notebooks.numbered()}
-    trees = {stem: json.loads(path.read_text("utf-8")) for stem, path in paths.items()}
-    evidence = [(s, e) for s, tree in trees.items() for e in ledger.evidence_in(tree)]
+    trees = {path: json.loads(path.read_text("utf-8")) for path in notebooks.numbered()}
+    evidence = [(path, e) for path, tree in trees.items() for e in ledger.evidence_in(tree)]
     claims = ledger.catalogue().values()
     parts = [HEAD]
-    for stem, tree in trees.items():
+    for path, tree in trees.items():
         title = "".join(tree["cells"][0]["source"]).splitlines()[0].lstrip("# ")
-        parts.append(f"\n## {stem[:2]} [{title}](../notebooks/{stem}.ipynb)\n")
-        own = [claim for claim in claims if claim.notebook == stem]
-        parts += [entry(c, [(s, e) for s, e in evidence if e.claim == c.id]) for c in own]
+        parts.append(f"\n## {path.name[:2]} [{title}](../notebooks/{path.name})\n")
+        own = [claim for claim in claims if claim.notebook == notebooks.slug(path)]
+        parts += [entry(c, [(p, e) for p, e in evidence if e.claim == c.id]) for c in own]
     return "".join(parts)
 
 
-def entry(claim: ledger.Claim, evidence: list[tuple[str, ledger.Evidence]]) -> str:
+def entry(claim: ledger.Claim, evidence: list[tuple[Path, ledger.Evidence]]) -> str:
     """One claim: what it says, what it is worth, and a line for each piece of evidence."""
     note = f": {claim.note}" if claim.note else ""
     lines = [
         f"\n**{claim.id}** {plain(claim.statement)}  \n{claim.source}; **{claim.verdict}**{note}\n"
     ]
-    for stem, found in evidence:
-        where = "" if stem == claim.notebook else f" (in [{stem[:2]}](../notebooks/{stem}.ipynb))"
+    for path, found in evidence:
+        elsewhere = f" (in [{path.name[:2]}](../notebooks/{path.name}))"
+        where = "" if notebooks.slug(path) == claim.notebook else elsewhere
         about = "".join(f"; {text}" for text in (found.note, found.source) if text)
         fails = "fails, " if found.kind == "counterexample" else ""
         lines.append(f"- {found.means}: {fails}{plain(found.held)}{plain(about)}{where}")
@@ -65,20 +63,8 @@ def plain(text: str) -> str:
 
 def figure() -> bytes:
     """The README's figure as a PNG: the output of one cell of a committed notebook."""
-    number, slug = SHOWN
-    (path,) = notebooks.numbered(number)
-    (cell,) = (c for c in notebooks.read(path).cells if c.id == slug)
+    notebook, id = SHOWN
+    (path,) = notebooks.numbered(notebook)
+    (cell,) = (c for c in notebooks.read(path).cells if c.id == id)
     (png,) = (o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
     return base64.b64decode(png)
-
-
-def main() -> None:
-    """Write the page and the figure."""
-    PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    FIGURE.parent.mkdir(exist_ok=True)
-    FIGURE.write_bytes(figure())
-    print(f"docs/{PAGE.name} and docs/figures/{FIGURE.name} are up to date.")
-
-
-if __name__ == "__main__":
-    main()

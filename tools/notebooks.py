@@ -63,12 +63,17 @@ def ended(main: Callable[[], int | str]) -> NoReturn:
 
 
 def numbered(number: str | None = None, folder: Path = FOLDER) -> list[Path]:
-    """Every notebook in reading order, or the one with this number (``07``, ``7`` or its name)."""
-    every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    """Every notebook in reading order, or the one with this number or slug (``07``, ``7``)."""
+    every = sorted(folder.glob("[0-9][0-9]*_*.ipynb"))
     if not number:
         return every
     digits = re.match(r"\d*", number)[0].zfill(2)
-    return [path for path in every if path.name.startswith(f"{digits}_")]
+    return [p for p in every if p.name.startswith(f"{digits}_") or slug(p) == number]
+
+
+def slug(path: Path) -> str:
+    """A notebook's name without its number, by which everything refers to it."""
+    return path.stem.partition("_")[2]
 
 
 def environment() -> dict[str, str]:

@@ -1,13 +1,14 @@
 """Negative controls: break one formula, run the committed check cell, see its evidence lines fail.
 
 A fault replaces one piece of text: in a `dpo_edu` module (``tests/controls/faults.toml``) or in a
-cell of notebook NN (``tests/controls/NN.toml``). A control of NN.toml names a fault, a check cell,
-and the lines of its evidence, counted from 1, that must fail. The check cell runs after the cells
-whose names it needs, and all of its lines are judged.
+cell of a notebook (the file with its slug there). A control of such a file names a fault, a check
+cell, and the lines of its evidence, counted from 1, that must fail. The check cell runs after the
+cells whose names it needs, and all of its lines are judged.
 
-``python tests/controls.py 07`` reports what each control of notebook 07 fells, and which lines no
+``python -m tests.falsify 07`` reports what each control of notebook 07 fells, and which lines no
 control fells; with ``--renew`` it writes the lines down, with ``--every-fault`` it tries all faults
-on the check cells that still have such lines.
+on the check cells that still have such lines. ``--all-faults`` tries each fault on every check cell
+that uses the broken module or cell, and says which of them notice.
 """
 
 import argparse
@@ -27,9 +28,9 @@ from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 
-import nbformat
+from tools import mutants, notebooks
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = notebooks.ROOT
 FOLDER = ROOT / "tests" / "controls"
 METHODS = {"symbolic": "S", "numeric": "N", "trained": "T", "data": "D"}
 METHODS |= dict.fromkeys(("true", "counterexample", "refuted"), "")  # these are told their means
@@ -92,9 +93,13 @@ def faults(notebook: str) -> dict[str, Fault]:
 
 def controls() -> list[Control]:
     """Every control, notebook by notebook."""
-    stems = sorted(path.stem for path in FOLDER.glob("[0-9][0-9].toml"))
-    rows = [(stem, row) for stem in stems for row in read(stem).get("control", [])]
-    return [Control(notebook=stem, **row | {"lines": (*row["lines"],)}) for stem, row in rows]
+    rows = [(slug, row) for slug in slugs() for row in read(slug).get("control", [])]
+    return [Control(notebook=slug, **row | {"lines": (*row["lines"],)}) for slug, row in rows]
+
+
+def slugs() -> list[str]:
+    """The notebooks in their order, by the names that their files of controls bear."""
+    return [notebooks.slug(path) for path in notebooks.numbered()]
 
 
 def sufficient(every: list[Control]) -> list[Control]:
@@ -111,10 +116,10 @@ def sufficient(every: list[Control]) -> list[Control]:
 
 
 @cache
-def cells(notebook: str, folder: Path = ROOT / "notebooks") -> dict[str, str]:
-    """The code cells of notebook NN: slug to source, in order."""
-    (path,) = folder.glob(f"{notebook}_*.ipynb")
-    code = (c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+def cells(notebook: str) -> dict[str, str]:
+    """The code cells of a notebook: id to source, in order."""
+    (path,) = notebooks.numbered(notebook)
+    code = (c for c in notebooks.read(path).cells if c.cell_type == "code")
     return {cell.id: cell.source for cell in code}
 
 
@@ -334,7 +339,7 @@ def evidence_lines(notebook: str) -> dict[str, list[tuple[str, str]]]:
     """Claim and means of every evidence line that a notebook committed, cell by cell."""
     from dpo_edu import ledger
 
-    (path,) = (ROOT / "notebooks").glob(f"{notebook}_*.ipynb")
+    (path,) = notebooks.numbered(notebook)
     found = {}
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
         if entries := ledger.evidence_in({"cells": [cell]}):
@@ -443,22 +448,81 @@ def write_lines(notebook: str, found: list[list[int]]) -> None:
     read.cache_clear()
 
 
+def concerned(notebook: str, fault: Fault) -> list[str]:
+    """The check cells that use the module or the cell that a fault is in."""
+    sources = cells(notebook)
+    if not fault.in_module:
+        wanted = {check: needed_cells(sources, check) for check in evidence_lines(notebook)}
+        return [check for check, needed in wanted.items() if fault.where in needed]
+    ours = names_from("\n".join(sources.values()), users(Path(fault.where).stem))
+    reads = {id: names(source).uses | names(source).later for id, source in sources.items()}
+    return [
+        check
+        for check in evidence_lines(notebook)
+        if any(reads[id] & ours for id in needed_cells(sources, check))
+    ]
+
+
+def names_from(source: str, stems: frozenset[str]) -> set[str]:
+    """The names under which a notebook imports these modules of `dpo_edu` or things from them."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.asname or alias.name
+        for node in imports
+        for alias in node.names
+        if (alias.name if node.module == "dpo_edu" else (node.module or "")[8:]) in stems
+    }
+
+
+@cache
+def users(stem: str) -> frozenset[str]:
+    """A module of `dpo_edu` and every module that imports it, directly or not."""
+    found = {stem}
+    for path in (ROOT / "dpo_edu").glob("*.py"):
+        if path.stem != stem and stem in mutants.imported(path.read_text("utf-8")):
+            found |= users(path.stem)
+    return frozenset(found)
+
+
+def outcome(notebook: str, check: str, fault: Fault) -> str:
+    """What a check makes of a fault: the lines that fail, an error, or nothing."""
+    try:
+        return " ".join(map(str, felled(check, fault, cells(notebook))))
+    except BadControl as error:
+        return "raises" if " raises " in str(error) else ""
+
+
+def try_all(chosen: list[str]) -> int:
+    """Print what each check makes of each fault that concerns it; how many no check notices."""
+    noticed: dict[str, bool] = {}
+    for notebook in chosen:
+        for name, fault in faults(notebook).items():
+            found = {check: outcome(notebook, check, fault) for check in concerned(notebook, fault)}
+            if not found:
+                continue
+            noticed[name] = noticed.get(name, False) or any(found.values())
+            seen = ", ".join(check for check, lines in found.items() if lines) or "no check"
+            print(f"{notebook}, {name}: {seen} of {len(found)}", flush=True)
+    unnoticed = [name for name, seen in noticed.items() if not seen]
+    print(f"{len(noticed)} faults; noticed by no check: {', '.join(unnoticed) or 'none'}")
+    return len(unnoticed)
+
+
 def main() -> int:
     """Report on one notebook, or on all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("notebooks", nargs="*", metavar="NN", help="such as 07; all by default")
     parser.add_argument("--renew", action="store_true", help="write down which lines fall")
     parser.add_argument("--every-fault", action="store_true", help="try all faults on open lines")
+    parser.add_argument("--all-faults", action="store_true", help="try all faults on all checks")
     options = parser.parse_args()
-    chosen = options.notebooks or sorted(
-        path.name[:2] for path in (ROOT / "notebooks").glob("[0-9]*")
-    )
+    paths = [p for name in options.notebooks or [None] for p in notebooks.numbered(name)]
+    chosen = [notebooks.slug(path) for path in paths]
+    if options.all_faults:
+        return int(try_all(chosen) > 0)
     return int(sum(report(nb, options.renew, options.every_fault) for nb in chosen) > 0)
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT)]
-    from tools import notebooks
-
     notebooks.prepare()
     sys.exit(main())

@@ -1,0 +1,251 @@
+"""Write what can be known from elsewhere: numbers, links, tables, counts, docs/claims.md.
+
+python -m tools.docs
+
+The files of `notebooks/` are the one ordered list. A notebook that is moved or put in (as
+``04b_...`` to stand after 04) gets its number here, and every link to a notebook follows, with the
+number and the title that it shows. In documents, tables and counts stand between markers such as
+``<!-- notebooks -->``; in notebooks the lines **Claims.**, **With checks.** and **Next.** and the
+points of an assignment are written here, from the claims, the assignments' links and the order.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import nbformat
+
+from dpo_edu import ledger
+from tools import claims, notebooks
+from tools.project import LINK, Assignment, Project, read
+
+ROOT = notebooks.ROOT
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "dpo_edu/data/*.md", "benchmarks/*.md")
+BLOCK = re.compile(r"<!-- (\w+) -->(\n?).*?(\n?)<!-- /\1 -->", re.DOTALL)
+END = "All claims and their evidence stand together in [claims](../docs/claims.md)."
+WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+WORDS += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"]
+OF_THE_SOURCES = re.compile(r"A\b|B\b|silent|used")  # how the source of such a claim begins
+
+
+# --- numbers and links --------------------------------------------------------------------------
+
+
+def renumber(folder: Path = notebooks.FOLDER) -> None:
+    """Number the notebooks without gaps in the order of their names, from 01 or, if there, 00."""
+    paths = notebooks.numbered(folder=folder)
+    first = 0 if paths[0].name.startswith("00") else 1
+    aside = [path.rename(path.with_suffix(".moved")) for path in paths]
+    for number, (path, moved) in enumerate(zip(paths, aside, strict=True), first):
+        target = moved.rename(folder / f"{number:02}_{notebooks.slug(path)}.ipynb")
+        if target != path:
+            print(f"{path.name} is now {target.name}")
+
+
+def linked(project: Project, text: str) -> str:
+    """The text with every link to a notebook leading where it is, under its number and title."""
+
+    def link(match: re.Match[str]) -> str:
+        shown, folder, slug, anchor = match.groups(default="")
+        if slug not in project.lectures:
+            return match[0]
+        lecture = project.lectures[slug]
+        if with_title := re.fullmatch(r"\d\d [^a-z].*", shown):
+            shown = lecture.name
+        elif not with_title:
+            shown = re.sub(r"^((?:[Nn]otebook )?)\d\d\b", rf"\g<1>{lecture.path.name[:2]}", shown)
+        return f"[{shown}]({folder}{lecture.path.name}{anchor})"
+
+    return LINK.sub(link, text)
+
+
+# --- what notebooks say of their neighbours -----------------------------------------------------
+
+
+def listed(items: Iterable[str]) -> str:
+    """Items in a sentence: a, b and c."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def claims_in_words(ids: Iterable[str]) -> str:
+    """Ids of claims, three or more in a row as a range: G1 to G6, M2 and M3."""
+    parts = []
+    for letter, family in groupby(ids, key=lambda id: id[0]):
+        numbers = sorted(int(id[1:]) for id in family)
+        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+            row = [f"{letter}{number}" for _, number in run]
+            parts += row if len(row) < 3 else [f"{row[0]} to {row[-1]}"]
+    return listed(parts)
+
+
+def claims_line(project: Project, slug: str) -> str:
+    """The claims that a notebook argues, and those for which it has more evidence."""
+    evidence = {e.claim for e in ledger.evidence_in(project.lectures[slug].book)}
+    own = [claim.id for claim in project.catalogue.values() if claim.notebook == slug]
+    others = [id for id in project.catalogue if id in evidence and id not in own]
+    more = f"more evidence for {claims_in_words(others)}" if others else ""
+    return ", and ".join(filter(None, [own and claims_in_words(own), more])) + "."
+
+
+def checks_line(project: Project, slug: str) -> str:
+    """The assignments that practise a notebook."""
+    links = [
+        f"[Exercise {a.path.parent.name[0]}, {a.name}](../{a.student})"
+        for a in project.assignments
+        if slug in a.practises
+    ]
+    return ", ".join(links)
+
+
+def next_line(project: Project, slug: str) -> str:
+    """The notebook after this one, and its question."""
+    slugs = list(project.lectures)
+    place = slugs.index(slug) + 1
+    if place == len(slugs):
+        return END
+    lecture = project.lectures[slugs[place]]
+    return f"[{lecture.name}]({lecture.path.name}): {lecture.question}"
+
+
+def lecture_text(project: Project, slug: str) -> str:
+    """A lecture's file as it should be."""
+    lecture = project.lectures[slug]
+    lines = {"Claims": claims_line, "With checks": checks_line, "Next": next_line}
+    book = nbformat.from_dict(lecture.book)
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = linked(project, cell.source)
+            for head, line in lines.items():
+                new = f"**{head}.** {line(project, slug)}"
+                cell.source = re.sub(
+                    rf"(?m)^\*\*{head}\.\*\* .*$", new.replace("\\", r"\\"), cell.source
+                )
+    return nbformat.writes(book) + "\n"
+
+
+def assignment_text(project: Project, assignment: Assignment, path: Path) -> str:
+    """The file of an assignment, solved or the students', as it should be."""
+    book = notebooks.read(path)
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = linked(project, cell.source)
+    first = book.cells[0]
+    first.source = re.sub(r"\b\d+ points", f"{assignment.points} points", first.source)
+    return nbformat.writes(book) + "\n"
+
+
+# --- what documents say of the project ----------------------------------------------------------
+
+
+def table(heads: list[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in markdown."""
+    first, *others = (f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (heads, *rows))
+    return "\n".join([first, "|" + "---|" * len(heads), *others])
+
+
+def questions(project: Project) -> str:
+    """The notebooks and their questions, for the README."""
+    rows = [
+        [x.path.name[:2], f"[{x.title}](notebooks/{x.path.name})", x.question]
+        for x in project.lectures.values()
+    ]
+    return table(["", "notebook", "question"], rows)
+
+
+def presumed(project: Project) -> str:
+    """The notebooks and what each presumes, for teachers."""
+    rows = [
+        [
+            x.path.name[:2],
+            f"[{x.title}](../notebooks/{x.path.name})",
+            ", ".join(project.number(slug) for slug in x.before) or "–",
+            x.to_know,
+        ]
+        for x in project.lectures.values()
+    ]
+    return table(["", "notebook", "after", "and to know"], rows)
+
+
+def assigned(project: Project) -> str:
+    """The assignments, for teachers."""
+    rows = [
+        [
+            a.path.parent.name[0],
+            f"[{a.name}](../{a.student})",
+            ", ".join(sorted(project.number(slug) for slug in a.practises)),
+            str(a.points),
+            str(a.minutes),
+        ]
+        for a in project.assignments
+    ]
+    sums = [str(sum(int(row[place]) for row in rows)) for place in (3, 4)]
+    heads = ["", "assignment", "practises", "points", "minutes"]
+    return table(heads, [*rows, ["", "together", "", *sums]])
+
+
+def in_words(count: int) -> str:
+    """A number, in letters where it is small."""
+    return WORDS[count] if count < len(WORDS) else str(count)
+
+
+def counted(project: Project, what: str) -> str:
+    """How many there are of a thing."""
+    every = project.catalogue.values()
+    own = [claim for claim in every if OF_THE_SOURCES.match(claim.source)]
+    losses = re.findall(r"(?m)^def [a-z]\w*_loss\(", (ROOT / "dpo_edu" / "losses.py").read_text())
+    counts = {
+        "claims": str(len(own)),
+        "wrong": in_words(sum(claim.verdict == "refuted" for claim in own)),
+        "beyond": str(len(every) - len(own)),
+        "losses": in_words(len(losses) - 1),
+        "lectures": in_words(len(project.lectures)),
+        "assignments": in_words(len(project.assignments)),
+    }
+    return counts[what]
+
+
+TABLES = {"notebooks": questions, "presumed": presumed, "assigned": assigned}
+COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
+BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
+
+
+def document_text(project: Project, text: str) -> str:
+    """A document as it should be: links, and what stands between markers."""
+
+    def block(match: re.Match[str]) -> str:
+        name, before, behind = match.groups()
+        return f"<!-- {name} -->{before}{BLOCKS[name](project)}{behind}<!-- /{name} -->"
+
+    return BLOCK.sub(block, linked(project, text))
+
+
+# --- all together -------------------------------------------------------------------------------
+
+
+def fresh() -> dict[Path, str]:
+    """Every text with something in it that is written here, as it should be."""
+    project = read()
+    texts = {x.path: lecture_text(project, slug) for slug, x in project.lectures.items()}
+    for a in project.assignments:
+        for path in (a.path, ROOT / a.student):
+            texts[path] = assignment_text(project, a, path)
+    for path in [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]:
+        texts[path] = document_text(project, path.read_text("utf-8"))
+    return texts | {claims.PAGE: claims.page()}
+
+
+def main() -> None:
+    """Write them, and the README's figure."""
+    renumber()
+    for path, text in fresh().items():
+        if path.read_text("utf-8") != text:
+            path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"{path.relative_to(ROOT)} is renewed.")
+    claims.FIGURE.write_bytes(claims.figure())
+
+
+if __name__ == "__main__":
+    main()
