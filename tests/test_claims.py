@@ -11,7 +11,7 @@ from tools import notebooks
 
 CLAIMS = ledger.catalogue()
 COMMITTED = {
-    path.stem: ledger.evidence_in(json.loads(path.read_text("utf-8")))
+    notebooks.slug(path): ledger.evidence_in(json.loads(path.read_text("utf-8")))
     for path in notebooks.numbered()
 }
 

@@ -79,11 +79,6 @@ def test_the_file_is_normalised(path: Path) -> None:
 
 
 @each
-def test_a_fresh_execution_gives_the_committed_outputs(path: Path) -> None:
-    assert check.problems(path) == []
-
-
-@each
 def test_a_notebook_has_a_figure_and_fetches_nothing(path: Path) -> None:
     notebook = notebooks.read(path)
     outputs = [o for cell in code_cells(notebook) for o in cell.outputs]

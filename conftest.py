@@ -13,6 +13,8 @@ notebooks.prepare()  # before anything imports numpy or torch: they read the thr
 
 import matplotlib  # noqa: E402
 
+pytest_plugins = ["tools.fresh"]
+
 matplotlib.use("Agg")
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")

@@ -1,0 +1,92 @@
+"""A pytest plugin: nbval runs the notebooks, and everything that they show is compared.
+
+nbval by itself leaves figures and widgets alone and compares outputs kind by kind. With this plugin
+a cell's outputs must be the committed ones in kind, order and text, figures block by block (see
+`tools.check`), and the last cell answers for the state of the notebook's widgets.
+"""
+
+import copy
+import re
+from typing import Any
+
+from nbval import plugin
+
+from tools import check, notebooks
+
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+class Widgets:
+    """The widgets' state as the kernel's messages tell it; an output widget keeps what it shows."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, Any]] = {}
+
+    def takes(self, message: dict[str, Any]) -> bool:
+        """Note a message; whether it is output that a widget shows, and not the cell."""
+        kind, content = message["msg_type"], message["content"]
+        if kind.startswith("comm"):
+            state = self.states.setdefault(content["comm_id"], {})
+            state.update(content["data"].get("state", {}))
+            return False
+        showing = [state for state in self.states.values() if state.get("msg_id")]
+        if kind not in ("stream", "display_data", "execute_result") or not showing:
+            return False
+        content.pop("transient", None)
+        showing[0]["outputs"] = [*showing[0].get("outputs", ()), {"output_type": kind, **content}]
+        return True
+
+    def metadata(self) -> dict[str, Any]:
+        """What a notebook's file keeps of them."""
+        fields = {"module": "_model_module", "module_version": "_model_module_version"}
+        fields["name"] = "_model_name"
+        states = {
+            id: {f"model_{field}": state[key] for field, key in fields.items()} | {"state": state}
+            for id, state in self.states.items()
+        }
+        head = {"version_major": 2, "version_minor": 0}
+        return {STATE: {"state": states, **head}} if states else {}
+
+
+start, receive = plugin.IPyNbFile.setup, plugin.IPyNbFile.get_kernel_message
+
+
+def setup(self: plugin.IPyNbFile) -> None:
+    """Start the kernel, with nothing shown yet."""
+    start(self)
+    self.fresh, self.widgets = copy.deepcopy(self.nb), Widgets()
+
+
+def get_kernel_message(self: plugin.IPyNbFile, *given: Any, **named: Any) -> Any:
+    """The next message that is not a widget's."""
+    while self.widgets.takes(message := receive(self, *given, **named)):
+        pass
+    return message
+
+
+def compare_outputs(self: plugin.IPyNbCell, test: Any, ref: Any, skip_compare: Any = None) -> bool:
+    """Whether the outputs are the committed ones; if not, where they part is reported."""
+    code = [cell for cell in self.parent.nb.cells if cell.cell_type == "code"]
+    found = list(check.unlike(*(without_ids(outputs) for outputs in (ref, test))))
+    (again,) = (cell for cell in self.parent.fresh.cells if cell.id == self.cell.id)
+    again.outputs = test
+    if self.cell is code[-1]:
+        self.parent.fresh.metadata["widgets"] = self.parent.widgets.metadata()
+        both = (notebooks.normalised(nb) for nb in (self.parent.nb, self.parent.fresh))
+        found += check.widget_differences(*both)
+    self.comparison_traceback = [f"{self.cell.id}: {text}" for text in found]
+    return not found
+
+
+def without_ids(value: Any) -> Any:
+    """Outputs whose random ids are all the same."""
+    if isinstance(value, dict):
+        return {key: without_ids(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_ids(part) for part in value]
+    return re.sub(r"^[0-9a-f]{32}$", "id", value) if isinstance(value, str) else value
+
+
+plugin.IPyNbFile.setup = setup
+plugin.IPyNbFile.get_kernel_message = get_kernel_message
+plugin.IPyNbCell.compare_outputs = compare_outputs
