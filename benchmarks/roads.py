@@ -1,4 +1,4 @@
-"""What each road to the same policy costs, seconds included: the table of notebook compare_with_rlhf.
+"""What each road to the same policy costs, with seconds: the table of `compare_with_rlhf`.
 
 python benchmarks/roads.py
 """

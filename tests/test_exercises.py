@@ -63,22 +63,6 @@ def test_each_task_links_to_the_cell_it_practises(assignment: str) -> None:
         assert id in {c.id for c in notebooks.read(notebooks.FOLDER / name).cells}
 
 
-@each
-def test_the_lectures_that_lead_to_an_assignment_are_practised_in_it(assignment: str) -> None:
-    text = "\n".join(cell.source for cell in read("source", assignment).cells)
-    here = f"](../exercises/student/{assignment}/{STEMS[assignment]}.ipynb)"
-    leading = [p.name for p in notebooks.numbered() if here in notebooks.read(p).cells[-1].source]
-    assert leading
-    assert [name for name in leading if f"notebooks/{name}#cell-id=" not in text] == []
-
-
-@pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
-def test_a_lecture_ends_with_its_exercises_and_leads_to_an_assignment(path: Path) -> None:
-    end = notebooks.read(path).cells[-1].source
-    assert "**Exercises.**" in end
-    assert re.search(r"\]\(\.\./exercises/student/\w+/\w+\.ipynb\)", end)
-
-
 @pytest.mark.parametrize(("kind", "verdict"), [("student", "not done yet"), ("source", "right")])
 @each
 def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict: str) -> None:
@@ -179,35 +163,3 @@ def test_a_variant_is_a_course_of_its_own(tmp_path: Path, monkeypatch) -> None:
 def test_a_variant_overwrites_nothing(tmp_path: Path) -> None:
     assert "exists already" in exercises.main(["--variant", "3", "--to", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
-
-
-# --- what teachers are told ---------------------------------------------------------------------
-
-GUIDE = (notebooks.ROOT / "docs" / "teaching.md").read_text("utf-8")
-
-
-@each
-def test_the_guide_gives_points_and_minutes_as_the_assignment_does(assignment: str) -> None:
-    first = read("source", assignment).cells[0].source
-    row = next(line for line in GUIDE.splitlines() if f"student/{assignment}/" in line)
-    minutes, points = re.search(r"About (\d+) minutes, (\d+) points", first).groups()
-    assert row.startswith(f"| {assignment[0]} |")
-    assert row.endswith(f"| {points} | {minutes} |")
-
-
-def test_the_guide_adds_the_points_up() -> None:
-    rows = re.findall(r"^\| (\d) \|.*\| (\d+) \| (\d+) \|$", GUIDE, re.MULTILINE)
-    total = re.search(r"^\| \|.*\| (\d+) \| (\d+) \|$", GUIDE, re.MULTILINE)
-    assert [row[0] for row in rows] == [name[0] for name in ASSIGNMENTS]
-    assert int(total[1]) == sum(int(row[1]) for row in rows)
-    assert int(total[2]) == sum(int(row[2]) for row in rows)
-
-
-@pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
-def test_the_guide_says_what_a_notebook_presumes(path: Path) -> None:
-    first = notebooks.read(path).cells[0].source.partition("**Read before.**")[2]
-    before = re.findall(r"\]\((\d\d)_\w+\.ipynb\)", first)
-    row = next(line for line in GUIDE.splitlines() if f"notebooks/{path.name})" in line)
-    assert row.startswith(f"| {path.name[:2]} |")
-    named = row.split("|")[3].strip()
-    assert named == (", ".join(before) or "–")
