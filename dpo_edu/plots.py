@@ -87,10 +87,13 @@ def simplex_axes(ax: Axes, labels: Sequence[str]) -> None:
     ax.set(xlim=(-0.08, 1.08), ylim=(-0.08, 0.97))
 
 
-def simplex_contours(ax: Axes, policies: ArrayLike, values: ArrayLike, levels: int = 14) -> Any:
+def simplex_contours(
+    ax: Axes, policies: ArrayLike, values: ArrayLike, levels: ArrayLike = 14
+) -> Any:
     """Filled contours of a function of the policy over the triangle.
 
-    `policies` is ``(M, 3)``, `values` ``(M,)``. Returns the contour set, for a colour bar.
+    `policies` is ``(M, 3)``, `values` ``(M,)``, `levels` their number or their values.
+    Returns the contour set, for a colour bar.
 
     >>> corners_and_middle = np.vstack([np.eye(3), np.full(3, 1 / 3)])
     >>> simplex_contours(plt.figure().gca(), corners_and_middle, [0, 0, 0, 1]) is not None

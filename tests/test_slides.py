@@ -77,7 +77,7 @@ def test_nothing_of_a_lecture_is_lost(path: Path) -> None:
     code = {cell.source for cell in kept if cell.cell_type == "code"}
     assert {part.source for part in parts if part.cell_type == "code"} == code
     outputs = [
-        o for c in kept for o in c.get("outputs", []) if slides.WIDGET not in o.get("data", {})
+        o for c in kept for o in c.get("outputs", []) if notebooks.WIDGET not in o.get("data", {})
     ]
     assert sum(len(part.get("outputs", [])) for part in parts) == len(outputs)
     assert notebook == before

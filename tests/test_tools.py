@@ -222,6 +222,13 @@ def test_whole_numbers_are_written_as_javascript_writes_them(good: NotebookNode)
     assert '{"base": 10, "value": 0.3}' in json.dumps(notebooks.normalised(good), sort_keys=True)
 
 
+def test_where_a_widget_cannot_be_shown_a_sentence_says_what_to_do(good: NotebookNode) -> None:
+    data = {notebooks.WIDGET: {"model_id": "ab" * 16}, "text/plain": "interactive(children=("}
+    good.cells[1].outputs = [new_output("display_data", data=data)]
+    (output,) = notebooks.normalised(good).cells[1].outputs
+    assert output.data["text/plain"].startswith("Run the notebook")
+
+
 def write_notebook(folder: Path, *sources: str) -> Path:
     cells = [new_code_cell(source, id=f"cell-{i}") for i, source in enumerate(sources, 1)]
     path = folder / "01_try.ipynb"

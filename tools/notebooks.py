@@ -30,6 +30,7 @@ LANGUAGE = {
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
 REMEDIES = {  # where a file cannot be written
     errno.ENOSPC: "make room on the disk",
     errno.EROFS: "use a disk that can be written to",
@@ -143,6 +144,7 @@ def as_javascript(number: str) -> int | float:
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """Without timings, the language's version or random ids, which no rerun could repeat.
 
+    Where a widget cannot be shown, its text says what to do, not what it is made of.
     What is left is what JupyterLab writes, so opening and saving a notebook changes no byte either.
     """
     text = with_numbered_ids(json.dumps(notebook))
@@ -154,6 +156,9 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         result.metadata.update(kernelspec=KERNELSPEC, language_info=LANGUAGE)
     for cell in result.cells:
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output.data["text/plain"] = "Run the notebook to see what can be moved here."
     return result
 
 

@@ -22,7 +22,6 @@ PACKAGES = {"reveal.js": "4.6.1", "mathjax": "3.2.2"}
 WIDTH, HEIGHT = 1200, 800  # of a page in pixels, which the browser scales to its window
 ROOM = 700  # of the height, for what `height` reckons only roughly
 TEXT, CODE, LETTERS = 36, 24, 95  # height of a line of text and of code; letters in a line
-WIDGET = "application/vnd.jupyter.widget-view+json"
 SKIPPED = {"imports", "ledger-title", "ledger"}
 LINK = re.compile(r"\]\((\.\./[\w./-]+|\w+\.ipynb)(#[^)\s]*)?\)")  # file and fragment
 
@@ -117,7 +116,7 @@ def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
             yield new_markdown_cell(block, id=f"{cell.id}-{number}")
         return
     drawn = [o for o in cell.outputs if "image/png" in o.get("data", {})]
-    widgets = [o for o in cell.outputs if WIDGET in o.get("data", {})]
+    widgets = [o for o in cell.outputs if notebooks.WIDGET in o.get("data", {})]
     printed = [o for o in cell.outputs if o not in drawn + widgets]
     hide = {"metadata": cell.metadata | {"transient": {"remove_source": True}}}
     if not drawn:  # a picture is for the audience, its code for the reader of the notebook
