@@ -295,6 +295,8 @@ def test_votes_with_ties_at_many_prompts_are_fitted_one_by_one(law, fit):
     for name in ("reward", "tie", "covariance"):
         expected = np.array([getattr(one, name) for one in each])
         assert np.array_equal(getattr(together, name), expected)
+    folded = fit(votes.wins.reshape(4, 2, 6, 6), votes.ties.reshape(4, 2, 6, 6))
+    assert np.array_equal(folded.reward.reshape(8, 6), together.reward)
     shapes = [fit(np.zeros((0, 3, 3)), np.zeros((0, 3, 3)))[at].shape for at in range(3)]
     assert shapes == [(0, 3), (0,), (0, 4, 4)]
     alone = fit([[0]], [[0]])
