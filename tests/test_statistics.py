@@ -192,8 +192,8 @@ def test_a_standard_error_is_the_root_of_the_variance_of_a_difference(root, base
         contrast = np.eye(4)[y] - np.eye(4)[baseline]
         assert math.isclose(found[y], math.sqrt(contrast @ matrix @ contrast), rel_tol=1e-9)
     assert found[baseline] == 0
-    both = statistics.standard_errors(np.stack([matrix, 4 * matrix]), baseline)
-    np.testing.assert_allclose(both, [found, 2 * found], rtol=1e-12)
+    both = statistics.standard_errors(np.stack([matrix, 4 * matrix])[:, None], baseline)
+    np.testing.assert_allclose(both, [[found], [2 * found]], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
