@@ -9,25 +9,38 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from course import ANSWERS, ASSIGNMENTS, FIRST, STEMS, cells, each, graded_tasks, module, read
+from course import (
+    ANSWERS,
+    ASSIGNMENTS,
+    FIRST,
+    STEMS,
+    answered,
+    cells,
+    each,
+    graded_tasks,
+    grader,
+    read,
+    tasks,
+)
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from dpo_edu.exercises import tasks
+from dpo_edu.grading import Incorrect, Task
 from tools import exercises, notebooks
 
 
 def test_the_students_version_is_what_the_sources_generate(tmp_path: Path) -> None:
     exercises.generate(tmp_path / "student")
-    fresh = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*.ipynb")}
-    committed = exercises.EXERCISES.rglob("student/*/*.ipynb")
+    fresh = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.glob("student/*/*.*")}
+    committed = exercises.EXERCISES.glob("student/*/*.*")
     assert fresh == {p.relative_to(exercises.EXERCISES): p.read_bytes() for p in committed}
+    assert len(fresh) == 2 * len(ASSIGNMENTS)
 
 
 @each
 def test_the_students_version_gives_nothing_away(assignment: str) -> None:
     student = nbformat.writes(read("student", assignment))
-    assert not re.search(r"SOLUTION|HIDDEN|as grader", student)
+    assert not re.search(r"SOLUTION|HIDDEN|\.grade\(", student)
     for cell in cells(read("source", assignment), "solution"):
         solution = re.search(r"### BEGIN SOLUTION\n(.*?)\s*### END", cell.source, re.DOTALL)[1]
         lines = [line.strip() for line in solution.splitlines() if len(line.strip()) > 12]
@@ -43,7 +56,7 @@ def cells_of_code(assignment: str) -> list[NotebookNode]:
 def test_every_task_has_hints_an_answer_a_check_and_a_grade(assignment: str) -> None:
     source = read("source", assignment)
     graded = graded_tasks(source)
-    checked = re.findall(r"tasks\.(\w+)\.check\(", "\n".join(c.source for c in source.cells))
+    checked = re.findall(r"grader\.(\w+)\.check\(", "\n".join(c.source for c in source.cells))
     assert checked == list(graded)
     assert len(cells(source, "grade")) == len(cells(source, "solution")) == len(graded)
     folds = [c.source.count("<details>") for c in source.cells if c.cell_type == "markdown"]
@@ -67,7 +80,8 @@ def test_each_task_links_to_the_cell_it_practises(assignment: str) -> None:
 @each
 def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict: str) -> None:
     notebook = read(kind, assignment)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    folder = {"metadata": {"path": exercises.EXERCISES / kind / assignment}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=folder).execute()
     checks = [c for c in notebook.cells if ".check(" in c.source]
     assert checks
     for cell in checks:
@@ -77,12 +91,7 @@ def test_a_notebook_runs_from_top_to_bottom(assignment: str, kind: str, verdict:
 
 # --- variants -----------------------------------------------------------------------------------
 
-WITH_NUMBERS = [
-    task
-    for stem in STEMS.values()
-    for task in vars(module(stem)).values()
-    if isinstance(task, tasks.Task) and task.draw
-]
+WITH_NUMBERS = [task for stem in STEMS.values() for task in tasks(stem) if task.draw]
 
 
 @pytest.fixture(scope="module", params=[1, 17])
@@ -99,29 +108,28 @@ def test_a_variants_own_solution_is_right(assignment: str, variant: tuple[int, P
     number, course = variant
     stem = STEMS[assignment]
     source = notebooks.read(course / "source" / assignment / f"{stem}.ipynb")
-    names: dict[str, Any] = {}
+    graded = cells(source, "grade")
+    code = [c.source for c in source.cells if c.cell_type == "code" and c not in graded]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        for cell in source.cells:
-            if cell.cell_type == "code" and cell not in cells(source, "grade"):
-                exec(cell.source, names)
+        names = answered(stem, *code)
     verdicts = re.findall(r"^\w+: .*$", printed.getvalue(), re.MULTILINE)
     assert verdicts == [f"{task}: right." for task in graded_tasks(read("source", assignment))]
-    for cell in cells(source, "grade"):
+    for cell in graded:
         call = re.search(r"grader\.(\w+)\.grade\((\w+), variant=(\d+)\)", cell.source)
         assert int(call[3]) == number
-        getattr(module(stem), call[1]).grade(names[call[2]], variant=number)
+        getattr(grader(stem), call[1]).grade(names[call[2]], variant=number)
 
 
 @pytest.mark.parametrize("task", WITH_NUMBERS, ids=lambda task: task.name)
-def test_a_question_has_other_numbers_in_other_variants(task: tasks.Task) -> None:
+def test_a_question_has_other_numbers_in_other_variants(task: Task) -> None:
     several = [repr(task.given(variant)) for variant in range(20)]
     assert len(set(several)) >= 5
     assert task.given() == task.published and task.given(3) == task.given(3)
 
 
 @pytest.mark.parametrize("task", WITH_NUMBERS, ids=lambda task: task.name)
-def test_numbers_taken_over_from_another_variant_are_wrong(task: tasks.Task) -> None:
+def test_numbers_taken_over_from_another_variant_are_wrong(task: Task) -> None:
     right = next(
         a for s in STEMS.values() for a in ANSWERS[s] if a["task"] == task.name and "says" not in a
     )
@@ -129,12 +137,12 @@ def test_numbers_taken_over_from_another_variant_are_wrong(task: tasks.Task) -> 
     exec(right["code"], names)
     task.grade(names[task.name])
     other = next(v for v in range(1, 20) if task.given(v) != task.given())
-    with pytest.raises(tasks.Incorrect):
+    with pytest.raises(Incorrect):
         task.grade(names[task.name], variant=other)
 
 
 def test_a_check_tries_other_numbers_in_another_variant(capsys) -> None:
-    task, wrong = module(STEMS[FIRST]).optimal_policy, lambda reward, ref, *, beta: reward + ref
+    task, wrong = grader(STEMS[FIRST]).optimal_policy, lambda reward, ref, *, beta: reward + ref
     task.check(wrong)
     task.check(wrong, variant=1)
     first, second = capsys.readouterr().out.splitlines()
@@ -156,6 +164,7 @@ def test_a_variant_is_a_course_of_its_own(tmp_path: Path, monkeypatch) -> None:
     assert exercises.main(["--variant", "3", "--to", str(course)]) == 0
     assert made == [(course / "student", course)]
     assert (course / exercises.CONFIG).exists()
+    assert len(list(course.glob("source/*/grader.py"))) == len(ASSIGNMENTS)
     assert exercises.assignments(course) == ASSIGNMENTS
     assert "variant=3)" in next((course / "source").rglob("*.ipynb")).read_text("utf-8")
 

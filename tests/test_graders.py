@@ -1,7 +1,8 @@
 """The graders are graded.
 
-``tests/answers/<assignment>.toml`` holds what students write: right answers that must get all
-points, wrong ones that must lose them and be told why.
+A grader lists mistakes: handed in as answers, each must get its own sentence. What else students
+write is in ``tests/answers/<assignment>.toml``: right answers that must get all points, and wrong
+ones that are no listed mistake.
 """
 
 import contextlib
@@ -10,32 +11,37 @@ import io
 from typing import Any
 
 import pytest
-from course import ANSWERS, ASSIGNMENTS, STEMS, each, graded_tasks, module, read
+from course import ANSWERS, ASSIGNMENTS, STEMS, answered, each, graded_tasks, grader, read, tasks
 
-from dpo_edu.exercises import tasks
+from dpo_edu.grading import Task, known
 
-EVERY = [
+MISTAKES = [
+    pytest.param(task, sentence, wrong, id=f"{stem}-{task.name}-{place}")
+    for stem in STEMS.values()
+    for task in tasks(stem)
+    for place, (sentence, wrong) in enumerate(known(task.mistakes))
+]
+WRITTEN = [
     pytest.param(stem, answer, id=f"{stem}-{answer['task']}-{place}")
     for stem, answers in ANSWERS.items()
     for place, answer in enumerate(answers)
 ]
 
 
-def answered(stem: str, answer: dict[str, str]) -> tuple[tasks.Task, Any]:
-    """The task, and what a student's code makes of its name after the notebook's code before."""
+def written(stem: str, name: str, code: str) -> Any:
+    """What a student's code makes of a task's answer after the notebook's code before."""
     assignment = next(name for name in ASSIGNMENTS if STEMS[name] == stem)
-    notebook = read("student", assignment)
-    source = graded_tasks(read("source", assignment))
-    names: dict[str, Any] = {}
-    for cell in notebook.cells:
-        given = cell.cell_type == "code" and ".check(" not in cell.source
-        if given and not cell.metadata.get("nbgrader", {}).get("grade"):
-            exec(cell.source, names)
-    exec(answer["code"], names)
-    return getattr(module(stem), answer["task"]), names[source[answer["task"]]]
+    before = [
+        cell.source
+        for cell in read("student", assignment).cells
+        if cell.cell_type == "code" and ".check(" not in cell.source
+        if not cell.metadata.get("nbgrader", {}).get("grade")
+    ]
+    answer = graded_tasks(read("source", assignment))[name]
+    return answered(stem, *before, code)[answer]
 
 
-def sentences(task: tasks.Task, answer: Any) -> tuple[str, str]:
+def sentences(task: Task, answer: Any) -> tuple[str, str]:
     """What the check prints, and what the grade raises ("" if it does not)."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -47,16 +53,23 @@ def sentences(task: tasks.Task, answer: Any) -> tuple[str, str]:
     return printed.getvalue(), ""
 
 
-@pytest.mark.parametrize(("stem", "answer"), EVERY)
+@pytest.mark.parametrize(("task", "sentence", "wrong"), MISTAKES)
+def test_a_known_mistake_gets_its_own_sentence(task: Task, sentence: str, wrong: Any) -> None:
+    said = f"{task.name}: {sentence}"
+    assert sentences(task, wrong) == (f"{said}\n", said)
+
+
+@pytest.mark.parametrize(("stem", "answer"), WRITTEN)
 def test_an_answer_gets_its_points_or_its_sentence(stem: str, answer: dict[str, str]) -> None:
-    task, value = answered(stem, answer)
+    task = getattr(grader(stem), answer["task"])
+    value = written(stem, task.name, answer["code"])
     before = copy.deepcopy(value)
     printed, raised = sentences(task, value)
     if "says" in answer:
         assert answer["says"] in printed
         assert answer["says"] in raised
     else:
-        assert (printed, raised) == (f"{answer['task']}: right.\n", "")
+        assert (printed, raised) == (f"{task.name}: right.\n", "")
     if not callable(value):
         assert repr(value) == repr(before)
 
@@ -64,26 +77,33 @@ def test_an_answer_gets_its_points_or_its_sentence(stem: str, answer: dict[str, 
 @each
 def test_every_task_is_tried_with_two_right_and_three_wrong_answers(assignment: str) -> None:
     answers = ANSWERS[STEMS[assignment]]
-    for name in graded_tasks(read("source", assignment)):
-        own = [a for a in answers if a["task"] == name]
+    for task in tasks(STEMS[assignment]):
+        own = [a for a in answers if a["task"] == task.name]
         says = [a["says"] for a in own if "says" in a]
-        assert len(own) - len(says) >= 2, name
-        assert len(set(says)) >= 3, name
+        assert len(own) - len(says) >= 2, task.name
+        assert len(set(says)) + len(task.mistakes) >= 3, task.name
         assert len(set(says)) == len(says), "each wrong answer has its own sentence"
 
 
-def test_a_check_survives_whatever_an_answer_does(capsys: pytest.CaptureFixture[str]) -> None:
-    def examine(answer: Any, rng: Any) -> str | None:
-        raise ZeroDivisionError("inside")
+@each
+def test_a_written_answer_is_no_listed_mistake(assignment: str) -> None:
+    for answer in ANSWERS[STEMS[assignment]]:
+        task = getattr(grader(STEMS[assignment]), answer["task"])
+        listed = [s for s in task.mistakes if "says" in answer and answer["says"] in s]
+        assert listed == [], task.name
 
-    tasks.Task("odd", examine).check(1)
-    assert capsys.readouterr().out == "odd: the check stopped at ZeroDivisionError: inside.\n"
+
+@each
+def test_every_graded_task_is_named_as_in_the_grader(assignment: str) -> None:
+    module = grader(STEMS[assignment])
+    named = {name: value.name for name, value in vars(module).items() if isinstance(value, Task)}
+    graded = graded_tasks(read("source", assignment))
+    assert list(named) == list(named.values()) == list(graded)
 
 
 @each
 def test_an_untouched_answer_is_not_done_yet(assignment: str) -> None:
-    for name in graded_tasks(read("source", assignment)):
-        task, stub = answered(STEMS[assignment], {"task": name, "code": ""})
-        for answer in (stub, None, ...):
-            expected = f"{name}: not done yet."
+    for task in tasks(STEMS[assignment]):
+        for answer in (written(STEMS[assignment], task.name, ""), None, ...):
+            expected = f"{task.name}: not done yet."
             assert sentences(task, answer) == (f"{expected}\n", expected)

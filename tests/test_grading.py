@@ -10,6 +10,15 @@ from nbformat import NotebookNode
 
 from tools import exercises
 
+# A grader that finds everything right.
+YES = """
+class Yes:
+    grade = check = staticmethod(lambda answer: None)
+
+def __getattr__(name):
+    return Yes
+"""
+
 
 def submission(assignment: str, spoil: str) -> NotebookNode:
     """A student's notebook in the state named."""
@@ -18,7 +27,7 @@ def submission(assignment: str, spoil: str) -> NotebookNode:
     for cell in cells(notebook, "solution"):
         if spoil == "raises":
             cell.source = "raise RuntimeError('not today')"
-        elif spoil not in ("blank", "overwrites"):
+        elif spoil not in ("blank", "overwrites", "replaces"):
             cell.source = re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", solved[cell.id])
     last = cells(notebook, "solution")[-1]
     if spoil == "endless":
@@ -28,13 +37,10 @@ def submission(assignment: str, spoil: str) -> NotebookNode:
         test = cells(notebook, "grade")[-1]
         last.source, notebook.cells = "", [c for c in notebook.cells if c is not test]
     elif spoil == "overwrites":
-        stem = STEMS[assignment]
         last.source = (
-            f"from dpo_edu.exercises import {stem} as grader, tasks as framework\n"
-            "framework.Task.grade = framework.Task.check = lambda self, answer: None\n"
-            "class Yes:\n    grade = check = staticmethod(lambda answer: None)\n"
-            "for name in dir(grader):\n    setattr(grader, name, Yes)\n"
-            "tasks = grader\n"
+            "import grader\nfrom dpo_edu import grading\n"
+            "grading.Task.grade = grading.Task.check = lambda self, answer: None\n"
+            f"{YES}\nfor name in dir(grader):\n    setattr(grader, name, Yes)\n"
         )
     return notebook
 
@@ -47,7 +53,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
     with (course / exercises.CONFIG).open("a") as config:
         config.write("\nc.Execute.timeout = 15\n")
     handed_in = [(name, spoil) for name in ASSIGNMENTS for spoil in ("solved", "blank")]
-    handed_in += [(FIRST, s) for s in ("raises", "endless", "deletes", "overwrites")]
+    handed_in += [(FIRST, s) for s in ("raises", "endless", "deletes", "overwrites", "replaces")]
     for assignment, spoil in handed_in:
         archive = course / "downloaded" / assignment / "archive"
         archive.mkdir(parents=True, exist_ok=True)
@@ -56,6 +62,8 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
     for assignment in ASSIGNMENTS:
         exercises.nbgrader(course, "generate_assignment", assignment)
         exercises.nbgrader(course, "zip_collect", assignment)
+        if assignment == FIRST:
+            (course / "submitted" / "replaces" / FIRST / "grader.py").write_text(YES)
         exercises.nbgrader(course, "autograde", assignment)
     exercises.nbgrader(course, "generate_feedback", FIRST)
     shutil.copytree(course / "feedback", tmp_path_factory.getbasetemp() / "feedback")
@@ -69,8 +77,8 @@ def test_a_solution_gets_everything_and_a_blank_notebook_nothing(assignment, sco
     assert scores[assignment, "blank"][0] == 0
 
 
-@pytest.mark.parametrize("spoil", ["raises", "overwrites"])
-def test_a_notebook_that_raises_or_overwrites_the_grader_gets_nothing(spoil: str, scores) -> None:
+@pytest.mark.parametrize("spoil", ["raises", "overwrites", "replaces"])
+def test_what_raises_or_overwrites_or_replaces_the_grader_gets_nothing(spoil: str, scores) -> None:
     assert scores[FIRST, spoil][0] == 0
 
 

@@ -12,7 +12,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 
 NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "_estimate", "preferences"]
 NUMPY_CHAIN += ["statistics"]
-NO_TORCH = {"_checks", "_compare", "_estimate"}
+NO_TORCH = {"_alike", "_checks", "_compare", "_estimate"}
 TRAINING = [name for name in MODULES if name.startswith("_") and name not in NO_TORCH]
 MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
     "_estimate": {"_checks"},
@@ -27,6 +27,8 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "symbolic": set(),
     "_compare": {"_checks"},
     "ledger": {"symbolic", "_compare"},
+    "_alike": set(),
+    "grading": {"symbolic", "_alike"},
     "plots": {"_checks"},  # the name of an array type
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
@@ -81,15 +83,16 @@ def test_an_import_upwards_is_found(module: str, source: str, found: set[str]) -
     assert trespasses(module, source) == found
 
 
-EXERCISES = sorted((PACKAGE / "exercises").glob("*.py"))
+GRADERS = sorted((PACKAGE.parent / "exercises" / "source").glob("*/grader.py"))
 
 
-@pytest.mark.parametrize("path", EXERCISES, ids=[path.stem for path in EXERCISES])
-def test_the_graders_need_no_private_part_and_no_other_grader(path: Path) -> None:
+@pytest.mark.parametrize("path", GRADERS, ids=[path.parent.name for path in GRADERS])
+def test_a_grader_needs_only_what_students_have_and_no_private_part(path: Path) -> None:
     names = imported(path.read_text("utf-8"))
     siblings = {name.split(".", 1)[1] for name in names if name.startswith("dpo_edu.")}
+    assert "grading" in siblings <= set(MODULES)
     assert {name for name in siblings if name.startswith("_")} == set()
-    assert {name for name in siblings if name.startswith("exercises")} <= {"exercises.tasks"}
+    assert not {name.partition(".")[0] for name in names} & {"grader", "tests", "tools", "course"}
 
 
 def test_what_is_exact_can_be_used_without_pytorch() -> None:

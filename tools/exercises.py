@@ -1,4 +1,4 @@
-"""Generate the students' notebooks from exercises/source, and run nbgrader on a course.
+"""Generate the students' assignments from exercises/source, and run nbgrader on a course.
 
 python -m tools.exercises                                    renew exercises/student
 python -m tools.exercises --variant 17 --to exercises-17     a course of its own, other numbers
@@ -42,8 +42,9 @@ def nbgrader(course: Path, *arguments: str) -> str:
 
 
 def copy_course(target: Path, course: Path = EXERCISES) -> None:
-    """Copy what a teacher starts from: the configuration and the sources."""
-    shutil.copytree(course / "source", target / "source")
+    """Copy what a teacher starts from: the configuration and the sources with their graders."""
+    cached = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    shutil.copytree(course / "source", target / "source", ignore=cached)
     shutil.copy(course / CONFIG, target / CONFIG)
 
 
@@ -54,7 +55,7 @@ def vary(course: Path, variant: int) -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.source = re.sub(
-                    r"\b((?:tasks|grader)\.\w+\.(?:given|check|grade))\((\w*)\)",
+                    r"\b(grader\.\w+\.(?:given|check|grade))\((\w*)\)",
                     lambda call: f"{call[1]}({call[2] and call[2] + ', '}variant={variant})",
                     cell.source,
                 )

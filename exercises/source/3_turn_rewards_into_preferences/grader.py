@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp
 
 from dpo_edu import gibbs
-from dpo_edu.exercises.tasks import (
+from dpo_edu.grading import (
     NOT_YET,
     Case,
+    Task,
     case,
-    expression_fault,
+    expression_task,
     function_fault,
+    function_task,
     is_blank,
-    numbers,
-    short,
-    task,
 )
 from dpo_edu.symbolic import Z, beta, j, k, p, q, r
 
@@ -42,41 +41,34 @@ def _chance(winner: Floats, loser: Floats) -> Any:
     return expit(winner - loser)
 
 
-@task
-def vote(answer: Any, rng: np.random.Generator) -> str | None:
-    """The Bradley-Terry probability, without overflow."""
-    mistakes = [
-        (
-            "exp(1000) overflows and gives nan: only the difference of the rewards counts.",
-            lambda winner, loser: np.exp(winner) / (np.exp(winner) + np.exp(loser)),
+vote = function_task(
+    "vote",
+    truth=_chance,
+    cases=_pairs,
+    mistakes={
+        "exp(1000) overflows and gives nan: only the difference of the rewards counts.": (
+            lambda winner, loser: np.exp(winner) / (np.exp(winner) + np.exp(loser))
         ),
-        (
-            "this is the probability that the other one wins: check the sign of the exponent.",
-            lambda winner, loser: expit(loser - winner),
+        "this is the probability that the other one wins: check the sign of the exponent.": (
+            lambda winner, loser: expit(loser - winner)
         ),
-        (
-            "this is the difference: a probability lies between 0 and 1.",
-            lambda winner, loser: winner - loser,
+        "this is the difference: a probability lies between 0 and 1.": (
+            lambda winner, loser: winner - loser
         ),
-        (
-            "this is a logarithm: the probability is asked for.",
-            lambda winner, loser: log_expit(winner - loser),
+        "this is a logarithm: the probability is asked for.": (
+            lambda winner, loser: log_expit(winner - loser)
         ),
-        (
-            "these voters never err: the better response should win often, not always.",
-            lambda winner, loser: np.where(winner == loser, 0.5, winner > loser),
+        "these voters never err: the better response should win often, not always.": (
+            lambda winner, loser: np.where(winner == loser, 0.5, winner > loser)
         ),
-        (
-            "the rewards are divided as they are: their exponentials share out the votes.",
-            lambda winner, loser: winner / (winner + loser),
+        "the rewards are divided as they are: their exponentials share out the votes.": (
+            lambda winner, loser: winner / (winner + loser)
         ),
-        (
-            "the loser's reward is missing: a good response may meet a better one.",
-            lambda winner, loser: expit(winner),
+        "the loser's reward is missing: a good response may meet a better one.": (
+            lambda winner, loser: expit(winner)
         ),
-    ]
-    return function_fault(answer, _chance, _pairs(rng), mistakes)
-
+    },
+)
 
 # --- 2 the reward read off the policy -----------------------------------------------------------
 
@@ -108,40 +100,32 @@ def _centred(x: Floats) -> Any:
     return x - x.mean(axis=-1, keepdims=True)
 
 
-@task
-def reward_of(answer: Any, rng: np.random.Generator) -> str | None:
-    """beta log(pi/pi_ref)."""
-    mistakes = [
-        (
-            "the ratio is upside down: what the policy prefers to its reference has more reward.",
-            _read_off(lambda p, q, b: b * (q - p)),
+reward_of = function_task(
+    "reward_of",
+    truth=gibbs.implicit_reward,
+    cases=_optima,
+    mistakes={
+        "the ratio is upside down: what the policy prefers to its reference has more reward.": (
+            _read_off(lambda p, q, b: b * (q - p))
         ),
-        ("beta is missing: this is in nats, not in reward.", _read_off(lambda p, q, b: p - q)),
-        (
-            "beta divides: the larger it is, the more reward it took to move the policy this far.",
-            _read_off(lambda p, q, b: (p - q) / b),
+        "beta is missing: this is in nats, not in reward.": _read_off(lambda p, q, b: p - q),
+        "beta divides: the larger it is, the more reward it took to move the policy this far.": (
+            _read_off(lambda p, q, b: (p - q) / b)
         ),
-        (
-            "the reference is missing: what was likely before needs no reward to be likely.",
-            _read_off(lambda p, q, b: b * p),
+        "the reference is missing: what was likely before needs no reward to be likely.": (
+            _read_off(lambda p, q, b: b * p)
         ),
-        ("the logarithm is missing.", _read_off(lambda p, q, b: b * np.exp(p - q))),
-        (
-            "a logarithm of a ratio is a difference of logarithms, not their ratio.",
-            _read_off(lambda p, q, b: b * p / q),
+        "the logarithm is missing.": _read_off(lambda p, q, b: b * np.exp(p - q)),
+        "a logarithm of a ratio is a difference of logarithms, not their ratio.": (
+            _read_off(lambda p, q, b: b * p / q)
         ),
-        (
-            "the differences are right, the constant is not: here log Z is to be 0, not the mean.",
-            _read_off(lambda p, q, b: b * _centred(p - q)),
+        "the differences are right, the constant is not: here log Z is to be 0, not the mean.": (
+            _read_off(lambda p, q, b: b * _centred(p - q))
         ),
-        (
-            "the differences are right, the constant is not: here log Z is to be 0, "
-            "not the first reward.",
-            _read_off(lambda p, q, b: b * ((p - q) - (p - q)[..., :1])),
-        ),
-    ]
-    return function_fault(answer, gibbs.implicit_reward, _optima(rng), mistakes)
-
+        "the differences are right, the constant is not: here log Z is to be 0, "
+        "not the first reward.": _read_off(lambda p, q, b: b * ((p - q) - (p - q)[..., :1])),
+    },
+)
 
 # --- 3 Z cancels --------------------------------------------------------------------------------
 
@@ -150,40 +134,29 @@ def _sigma(z: sp.Expr) -> sp.Expr:
     return 1 / (1 + sp.exp(-z))
 
 
-@task
-def cancelled(answer: Any, _: np.random.Generator) -> str | None:
-    """P(k beats j) with policies only."""
-    gap, ref_gap = sp.log(p[k] / p[j]), sp.log(q[k] / q[j])
-    truth = _sigma(beta * (gap - ref_gap))
-    mistakes = [
-        (
-            "this is the probability that j wins: is the ratio upside down?",
-            _sigma(-beta * (gap - ref_gap)),
+GAP, REF_GAP = sp.log(p[k] / p[j]), sp.log(q[k] / q[j])
+cancelled = expression_task(
+    "cancelled",
+    truth=_sigma(beta * (GAP - REF_GAP)),
+    mistakes={
+        "this is the probability that j wins: is the ratio upside down?": (
+            _sigma(-beta * (GAP - REF_GAP))
         ),
-        (
-            "true, but the rewards are still there: put policies in their place.",
-            _sigma(r[k] - r[j]),
+        "true, but the rewards are still there: put policies in their place.": _sigma(r[k] - r[j]),
+        "beta is missing.": _sigma(GAP - REF_GAP),
+        "beta divides, and should multiply.": _sigma((GAP - REF_GAP) / beta),
+        "beta is counted twice.": _sigma(beta**2 * (GAP - REF_GAP)),
+        "the reference is missing.": _sigma(beta * GAP),
+        "the sign of the reference's part.": _sigma(beta * (GAP + REF_GAP)),
+        "Z is left over: the other response has the same one.": (
+            _sigma(beta * (GAP - REF_GAP) + beta * sp.log(Z))
         ),
-        ("beta is missing.", _sigma(gap - ref_gap)),
-        ("beta divides, and should multiply.", _sigma((gap - ref_gap) / beta)),
-        ("beta is counted twice.", _sigma(beta**2 * (gap - ref_gap))),
-        ("the reference is missing.", _sigma(beta * gap)),
-        ("the sign of the reference's part.", _sigma(beta * (gap + ref_gap))),
-        (
-            "Z is left over: the other response has the same one.",
-            _sigma(beta * (gap - ref_gap) + beta * sp.log(Z)),
+        "this is the difference of the rewards: the probability is sigma of it.": (
+            beta * (GAP - REF_GAP)
         ),
-        (
-            "this is the difference of the rewards: the probability is sigma of it.",
-            beta * (gap - ref_gap),
-        ),
-        (
-            "only one response is in it: a vote is between two.",
-            _sigma(beta * sp.log(p[k] / q[k])),
-        ),
-    ]
-    return expression_fault(answer, truth, mistakes)
-
+        "only one response is in it: a vote is between two.": _sigma(beta * sp.log(p[k] / q[k])),
+    },
+)
 
 # --- 4 what votes cannot tell -------------------------------------------------------------------
 
@@ -218,27 +191,33 @@ def _count(told: NDArray[np.bool_]) -> int:
 
 def _votes_fault(other: Any, reward: Floats, wins: Floats) -> str | None:
     """What is wrong with other rewards that should give the same votes."""
-    if numbers(other) is None or np.shape(other) != reward.shape:
-        return f"expected rewards of shape {reward.shape}, got {short(other)}."
-    other = np.asarray(other, dtype=np.float64)
-    if not np.isfinite(other).all():
-        return f"expected finite rewards, got {short(other)}."
+    try:
+        found = np.asarray(other, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != reward.shape or not np.isfinite(found).all():
+        return f"expected finite rewards of shape {reward.shape}, got {other!s:.80}."
     arrows = wins > 0
     compared, told = arrows | arrows.T, _reachable(arrows | arrows.T)
-    change = other - reward
+    change = found - reward
     # Wide enough for the rounding of shifts up to 1e8, and too narrow for a chance coincidence.
     moved = abs(change[:, None] - change) > 1e-7
     if (moved & compared).any():
-        return _broken(other, reward, arrows, moved)
+        return _broken(found, reward, arrows, moved)
     if not (~told & ~moved).any():
         return None
     if not change.any():
         return "these are the rewards that went in."
+    return _unmoved(moved, told)
+
+
+def _unmoved(moved: NDArray[np.bool_], told: NDArray[np.bool_]) -> str:
+    """Which difference should have changed and did not."""
     if not moved.any():
         return "one number for all changes no difference: which responses can move on their own?"
     a, b = np.argwhere(~told & ~moved)[0]
     return (
-        f"with {len(reward)} responses in {_count(told)} islands: no chain of comparisons links "
+        f"with {len(told)} responses in {_count(told)} islands: no chain of comparisons links "
         f"responses {a} and {b}, and yet their difference is as it was."
     )
 
@@ -270,8 +249,7 @@ def _broken(
     )
 
 
-@task
-def other_reward(answer: Any, rng: np.random.Generator) -> str | None:
+def _other_fault(answer: Any, rng: np.random.Generator) -> str | None:
     """Other rewards with the same votes: many are right, so the result is judged, not compared."""
     if not callable(answer):
         return function_fault(answer, _zero, [])
@@ -291,6 +269,8 @@ def other_reward(answer: Any, rng: np.random.Generator) -> str | None:
 def _zero(reward: Floats, wins: Floats) -> float:
     return 0.0
 
+
+other_reward = Task("other_reward", _other_fault)
 
 # --- 5 and 6 the printed formulas ---------------------------------------------------------------
 
@@ -333,19 +313,21 @@ def _witness_fault(label: str, witness: Any) -> str | None:
             "stay within rewards of ±100 and beta from 0.01 to 100, where rounding plays no part."
         )
     miss = abs(PRINTED[label](_differences(h), b) - TRUE[label](_differences(d), b)).max()
-    if miss < 1e-9 and np.ptp(d) == 0:
-        return "with equal rewards every vote is a coin flip: too easy to get right."
-    if miss < 1e-9 and b == 1:
-        return "beta = 1 hides whatever is wrong about beta: take another."
-    if miss < 1e-9:
-        return "at your numbers the printed formula gives what it should: this is no proof."
-    if miss < 0.1:
+    return None if miss >= 0.1 else _too_small(miss, d, b)
+
+
+def _too_small(miss: float, reward: Floats, b: float) -> str:
+    """Why a printed formula is right at these numbers, or nearly so."""
+    if miss >= 1e-9:
         return f"at your numbers it is off by {miss:.2g} at most: make it 0.1 or more."
-    return None
+    if np.ptp(reward) == 0:
+        return "with equal rewards every vote is a coin flip: too easy to get right."
+    if b == 1:
+        return "beta = 1 hides whatever is wrong about beta: take another."
+    return "at your numbers the printed formula gives what it should: this is no proof."
 
 
-@task
-def refuted(answer: Any, _: np.random.Generator) -> str | None:
+def _refuted_fault(answer: Any, _: np.random.Generator) -> str | None:
     """Which formulas are wrong, each with the numbers that prove it."""
     if is_blank(answer):
         return NOT_YET
@@ -361,6 +343,9 @@ def refuted(answer: Any, _: np.random.Generator) -> str | None:
     if set(answer) != WRONG:
         return f"what is there is right, but two of the four are wrong: found {len(answer)}."
     return None
+
+
+refuted = Task("refuted", _refuted_fault)
 
 
 def _of(formula: Function) -> Function:
@@ -380,50 +365,45 @@ def _without_ref(formula: Function) -> Function:
 
 
 REPAIRED = {"B": lambda h, b: expit(b * h), "C": lambda h, b: -log_expit(b * h)}
-STILL_WRONG = {
-    "B": [
-        (
-            "still upside down: what the policy prefers to its reference should win more often.",
-            _of(PRINTED["B"]),
+STILL_WRONG: dict[str, dict[str, Function]] = {
+    "B": {
+        "still upside down: what the policy prefers to its reference should win more often.": (
+            _of(PRINTED["B"])
         ),
-        ("now beta is missing.", _of(lambda h, b: expit(h))),
-        ("now beta is counted twice.", _of(lambda h, b: expit(b * b * h))),
-        ("this is the difference of the rewards: where is sigma?", _of(lambda h, b: b * h)),
-        ("now the reference is missing.", _without_ref(REPAIRED["B"])),
-    ],
-    "C": [
-        ("as printed: which quantity in it holds a beta already?", _of(PRINTED["C"])),
-        (
-            "now beta has gone altogether: one of the two must stay.",
-            _of(lambda h, b: -log_expit(h)),
+        "now beta is missing.": _of(lambda h, b: expit(h)),
+        "now beta is counted twice.": _of(lambda h, b: expit(b * b * h)),
+        "this is the difference of the rewards: where is sigma?": _of(lambda h, b: b * h),
+        "now the reference is missing.": _without_ref(REPAIRED["B"]),
+    },
+    "C": {
+        "as printed: which quantity in it holds a beta already?": _of(PRINTED["C"]),
+        "now beta has gone altogether: one of the two must stay.": _of(lambda h, b: -log_expit(h)),
+        "a loss is never negative: the logarithm of a probability needs a minus.": (
+            _of(lambda h, b: log_expit(b * h))
         ),
-        (
-            "a loss is never negative: the logarithm of a probability needs a minus.",
-            _of(lambda h, b: log_expit(b * h)),
-        ),
-        ("this is the loss of the opposite vote.", _of(lambda h, b: -log_expit(-b * h))),
-        ("this is the probability of the vote, not its loss.", _of(REPAIRED["B"])),
-        (
-            "a beta was taken out once too often: now it divides.",
-            _of(lambda h, b: -log_expit(h / b)),
-        ),
-        ("the loss has lost its reference.", _without_ref(REPAIRED["C"])),
-    ],
+        "this is the loss of the opposite vote.": _of(lambda h, b: -log_expit(-b * h)),
+        "this is the probability of the vote, not its loss.": _of(REPAIRED["B"]),
+        "a beta was taken out once too often: now it divides.": _of(lambda h, b: -log_expit(h / b)),
+        "the loss has lost its reference.": _without_ref(REPAIRED["C"]),
+    },
 }
 
 
-@task
-def repaired(answer: Any, rng: np.random.Generator) -> str | None:
+def _policies(rng: np.random.Generator) -> list[Case]:
+    return [
+        case(_star(rng.normal(size=size), ref, b), ref, beta=b)
+        for size, b in [(3, 0.4), (5, 2.5)]
+        for ref in [rng.dirichlet(np.full(size, 3.0))]
+    ]
+
+
+def _repaired_fault(answer: Any, rng: np.random.Generator) -> str | None:
     """The two wrong formulas, put right."""
     if is_blank(answer):
         return NOT_YET
     if not isinstance(answer, dict):
         return f"expected a dictionary {{label: function}}, got {type(answer).__name__}."
-    tried = [
-        case(_star(rng.normal(size=size), ref, b), ref, beta=b)
-        for size, b in [(3, 0.4), (5, 2.5)]
-        for ref in [rng.dirichlet(np.full(size, 3.0))]
-    ]
+    tried = _policies(rng)
     for label in sorted(map(str, answer)):
         if label not in WRONG:
             return f"{label}: nothing to repair there: it is right, or not one of the four."
@@ -432,3 +412,14 @@ def repaired(answer: Any, rng: np.random.Generator) -> str | None:
             return fault if fault == NOT_YET else f"{label}: {fault}"
     missing = len(WRONG - set(answer))
     return f"{missing} of the two wrong formulas not repaired yet." if missing else None
+
+
+repaired = Task(
+    "repaired",
+    _repaired_fault,
+    mistakes={
+        f"{label}: {sentence}": {label: wrong}
+        for label, mistakes in STILL_WRONG.items()
+        for sentence, wrong in mistakes.items()
+    },
+)

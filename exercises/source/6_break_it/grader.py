@@ -9,11 +9,14 @@ from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, logit, softmax
 
 from dpo_edu import gibbs, preferences
-from dpo_edu.exercises.tasks import Case, case, function_fault, is_blank, task
+from dpo_edu.grading import Case, OneOf, case, function_task, is_blank
 from dpo_edu.policies import TabularPolicy
 from dpo_edu.training import train_dpo
 
 Floats = NDArray[np.float64]
+Function = Callable[..., Any]
+
+# --- 1 the best margin --------------------------------------------------------------------------
 
 
 def _bottom(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> float:
@@ -64,48 +67,14 @@ def _shrunk(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) 
     return (1 - 2 * smoothing) * logit(_share(wins, losses)) / beta
 
 
-@task
-def best_margin(answer: Any, rng: np.random.Generator) -> str | None:
-    """The margin at which the mean loss of two responses' votes is least."""
-    mistakes = [
-        ("the sign: a response that wins more often must get the larger log-ratio.", _flipped),
-        (
-            "this is s = beta h: the loss fixes s, and h is asked for.",
-            _of_share(lambda p, b: logit(p)),
-        ),
-        (
-            "beta multiplies: the longer the leash (the smaller beta), the larger h.",
-            _of_share(lambda p, b: logit(p) * b),
-        ),
-        ("this is the share of wins: which s makes sigma(s) equal to it?", _of_share(_only_share)),
-        (
-            "this is log of the share: the votes against it pull too; use the odds.",
-            _of_share(lambda p, b: np.log(p) / b),
-        ),
-        (
-            "this is a ratio: a margin is a difference of logarithms.",
-            _of_share(lambda p, b: p / (1 - p) / b),
-        ),
-        ("smoothing changes nothing here: each vote counts as flipped at rate e.", _unsmoothed),
-        (
-            "smoothing takes votes from the winner and must give them to the other.",
-            _smoothed_down,
-        ),
-        (
-            "this mixes the votes with coin flips: a flipped vote goes to the other response.",
-            _smoothed_to_half,
-        ),
-        (
-            "shrinking the margin leaves it infinite: smooth the votes, then take the margin.",
-            _shrunk,
-        ),
-    ]
-    mistakes += [
-        ("unanimous votes have no best margin: it is infinite, so do not clip.", _clipped(10.0**-n))
-        for n in range(2, 17)
-    ]
+def _flipped(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> Any:
+    return -logit(_share(wins, losses, smoothing)) / beta
+
+
+def _duels(rng: np.random.Generator) -> list[Case]:
+    """Counts of wins and losses, some smoothed, the last two unanimous."""
     few, many = rng.integers(1, 9, size=2).tolist()
-    cases = [
+    return [
         case(3, 1, beta=0.5),
         case(few, few + many, beta=2.0),
         case(few + 0.5, many, beta=0.1, smoothing=0.2),
@@ -114,15 +83,40 @@ def best_margin(answer: Any, rng: np.random.Generator) -> str | None:
         case(few, 0, beta=0.1),
         case(0, many, beta=0.1),
     ]
-    return function_fault(answer, _bottom, cases, mistakes)
 
 
-def _flipped(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> Any:
-    return -logit(_share(wins, losses, smoothing)) / beta
+best_margin = function_task(
+    "best_margin",
+    truth=_bottom,
+    cases=_duels,
+    mistakes={
+        "the sign: a response that wins more often must get the larger log-ratio.": _flipped,
+        "this is s = beta h: the loss fixes s, and h is asked for.": (
+            _of_share(lambda p, b: logit(p))
+        ),
+        "beta multiplies: the longer the leash (the smaller beta), the larger h.": (
+            _of_share(lambda p, b: logit(p) * b)
+        ),
+        "this is the share of wins: which s makes sigma(s) equal to it?": _of_share(lambda p, b: p),
+        "this is log of the share: the votes against it pull too; use the odds.": (
+            _of_share(lambda p, b: np.log(p) / b)
+        ),
+        "this is a ratio: a margin is a difference of logarithms.": (
+            _of_share(lambda p, b: p / (1 - p) / b)
+        ),
+        "smoothing changes nothing here: each vote counts as flipped at rate e.": _unsmoothed,
+        "smoothing takes votes from the winner and must give them to the other.": _smoothed_down,
+        "this mixes the votes with coin flips: a flipped vote goes to the other response.": (
+            _smoothed_to_half
+        ),
+        "shrinking the margin leaves it infinite: smooth the votes, then take the margin.": _shrunk,
+        "unanimous votes have no best margin: it is infinite, so do not clip.": OneOf(
+            _clipped(10.0**-n) for n in range(2, 17)
+        ),
+    },
+)
 
-
-def _only_share(p: float, beta: float) -> float:
-    return p
+# --- 2 the policy of IPO ------------------------------------------------------------------------
 
 
 def _ipo(wins: float, losses: float, ref: Floats, *, tau: float) -> Any:
@@ -161,55 +155,52 @@ def _ipo_margin(wins: float, losses: float, ref: Floats, *, tau: float) -> Any:
     return (2 * wins / (wins + losses) - 1) / (2 * tau)
 
 
-@task
-def ipo_policy(answer: Any, rng: np.random.Generator) -> str | None:
-    """The policy over two responses at which the mean IPO loss is least."""
-    mistakes = [
-        (
-            "the votes against it are forgotten: they ask for the margin with the other sign.",
-            _tilted(lambda p, t: 1 / (2 * t)),
-        ),
-        (
-            "this weighs the votes for it only: those against it ask for -1/(2 tau), not for 0.",
-            _tilted(lambda p, t: p / (2 * t)),
-        ),
-        ("the 2 beside tau is missing.", _tilted(lambda p, t: (2 * p - 1) / t)),
-        (
-            "tau multiplies: a small tau is a long leash and asks for a large margin.",
-            _tilted(lambda p, t: (2 * p - 1) * 2 * t),
-        ),
-        (
-            "tau multiplies: a small tau is a long leash and asks for a large margin.",
-            _tilted(lambda p, t: (2 * p - 1) * t / 2),
-        ),
-        (
-            "the reference is missing: the margin is one between log-ratios.",
-            _ipo_without_reference,
-        ),
-        (
-            "the responses are swapped: the first is the one that wins `wins` times.",
-            _tilted(lambda p, t: (2 * p - 1) / (2 * t), against=True),
-        ),
-        ("this is the margin: turn it into two probabilities.", _ipo_margin),
-        ("this does not sum to 1: normalise after multiplying by the reference.", _ipo_as_target),
-        (
-            "half the margin only: h is the difference of the two log-ratios.",
-            _tilted(lambda p, t: (2 * p - 1) / (4 * t)),
-        ),
-        (
-            "this is DPO's margin, infinite for unanimous votes: IPO's loss is a parabola.",
-            _tilted(lambda p, t: logit(p) / t),
-        ),
-    ]
+def _duels_of_a_reference(rng: np.random.Generator) -> list[Case]:
     few, many = rng.integers(1, 9, size=2).tolist()
     share = rng.uniform(0.2, 0.4)
-    cases = [
+    return [
         case(5, 0, np.array([0.5, 0.5]), tau=0.5),
         case(few, few + many, np.array([share, 1 - share]), tau=1.0),
         case(0, many, np.array([1 - share, share]), tau=0.25),
         case(few + many, few, np.array([0.5, 0.5]), tau=0.8),
     ]
-    return function_fault(answer, _ipo, cases, mistakes, tolerance=1e-7)
+
+
+ipo_policy = function_task(
+    "ipo_policy",
+    truth=_ipo,
+    cases=_duels_of_a_reference,
+    tolerance=1e-7,
+    mistakes={
+        "the votes against it are forgotten: they ask for the margin with the other sign.": (
+            _tilted(lambda p, t: 1 / (2 * t))
+        ),
+        "this weighs the votes for it only: those against it ask for -1/(2 tau), not for 0.": (
+            _tilted(lambda p, t: p / (2 * t))
+        ),
+        "the 2 beside tau is missing.": _tilted(lambda p, t: (2 * p - 1) / t),
+        "tau multiplies: a small tau is a long leash and asks for a large margin.": OneOf(
+            [
+                _tilted(lambda p, t: (2 * p - 1) * 2 * t),
+                _tilted(lambda p, t: (2 * p - 1) * t / 2),
+            ]
+        ),
+        "the reference is missing: the margin is one between log-ratios.": _ipo_without_reference,
+        "the responses are swapped: the first is the one that wins `wins` times.": (
+            _tilted(lambda p, t: (2 * p - 1) / (2 * t), against=True)
+        ),
+        "this is the margin: turn it into two probabilities.": _ipo_margin,
+        "this does not sum to 1: normalise after multiplying by the reference.": _ipo_as_target,
+        "half the margin only: h is the difference of the two log-ratios.": (
+            _tilted(lambda p, t: (2 * p - 1) / (4 * t))
+        ),
+        "this is DPO's margin, infinite for unanimous votes: IPO's loss is a parabola.": (
+            _tilted(lambda p, t: logit(p) / t)
+        ),
+    },
+)
+
+# --- 3 what votes can tell ----------------------------------------------------------------------
 
 
 def _known(wins: Floats) -> Any:
@@ -258,39 +249,33 @@ def _coverage(rng: np.random.Generator) -> list[Case]:
     ]
 
 
-@task
-def identified(answer: Any, rng: np.random.Generator) -> str | None:
-    """Which differences of rewards the votes can tell."""
-    direct = "only direct comparisons count here: what do 0 > 1 and 1 > 2 say about 0 and 2?"
-    mistakes = [
-        (direct, lambda w: _walks(w, both_ways=True, most=1)),
-        (direct, lambda w: (w + w.T) > 0),
-        (
-            "chains of two votes are followed, longer ones are not.",
-            lambda w: _walks(w, both_ways=True, most=2),
+identified = function_task(
+    "identified",
+    truth=_known,
+    cases=_coverage,
+    mistakes={
+        "only direct comparisons count here: what do 0 > 1 and 1 > 2 say about 0 and 2?": OneOf(
+            [
+                lambda w: _walks(w, both_ways=True, most=1),
+                lambda w: (w + w.T) > 0,
+            ]
         ),
-        ("wins are followed one way only: a vote compares both of its responses.", _reach),
-        (
-            "this asks for wins in both directions, as a finite estimate does; "
-            "to tell a difference one vote is enough.",
-            lambda w: _reach(w) & _reach(w).T,
+        "chains of two votes are followed, longer ones are not.": (
+            lambda w: _walks(w, both_ways=True, most=2)
         ),
-        ("the diagonal: the difference of a reward to itself is known.", _without_diagonal),
-        ("True and False are swapped.", lambda w: ~_known(w)),
-        (
-            "two responses may both have been compared, and never with the same part.",
-            _ever_compared,
+        "wins are followed one way only: a vote compares both of its responses.": _reach,
+        "this asks for wins in both directions, as a finite estimate does; "
+        "to tell a difference one vote is enough.": lambda w: _reach(w) & _reach(w).T,
+        "the diagonal: the difference of a reward to itself is known.": (
+            lambda w: _known(w) & ~np.eye(len(w), dtype=bool)
         ),
-        (
-            "this says which part each response is in: compare these for every two of them.",
-            _labels,
-        ),
-    ]
-    return function_fault(answer, _known, _coverage(rng), mistakes)
+        "True and False are swapped.": lambda w: ~_known(w),
+        "two responses may both have been compared, and never with the same part.": _ever_compared,
+        "this says which part each response is in: compare these for every two of them.": _labels,
+    },
+)
 
-
-def _without_diagonal(wins: Floats) -> Any:
-    return _known(wins) & ~np.eye(len(wins), dtype=bool)
+# --- 4 twins ------------------------------------------------------------------------------------
 
 
 def _in(policy: Floats, group: Sequence[int]) -> NDArray[np.bool_]:
@@ -346,37 +331,36 @@ def _two_factors_normalised(policy: Floats, group: Sequence[int], mass: float) -
     return new / new.sum()
 
 
-@task
-def twin(answer: Any, rng: np.random.Generator) -> str | None:
-    """Another policy that no vote inside the two parts can tell from the first."""
-    even = "probability is spread evenly in a part: its votes would notice. What must stay there?"
-    added = "a number was added: votes see ratios of probabilities, and these have changed."
-    mistakes = [
-        (even, _spread),
-        (even, _spread_inside),
-        (even, _spread_outside),
-        ("the rest is as before, so this does not sum to 1: it must shrink or grow.", _group_alone),
-        ("normalising at the end moved the mass of the group away from `mass`.", _renormalised),
-        (
-            "the group has the mass of the rest: are the two swapped?",
-            lambda p, g, m: _twin(p, g, 1 - m),
-        ),
-        (added, _added),
-        (
-            "the factor of a part: divide by the mass that it has now.",
-            _two_factors,
-        ),
-        (
-            "the factor of a part must also divide by the mass that it has now.",
-            _two_factors_normalised,
-        ),
-    ]
-    cases = [
+def _groups(rng: np.random.Generator) -> list[Case]:
+    return [
         case(np.array([0.1, 0.2, 0.3, 0.4]), [2, 3], 0.9),
         case(rng.dirichlet(np.full(5, 3.0)), [0, 3], 0.25),
         case(rng.dirichlet(np.full(6, 3.0)), [4, 1, 2], rng.uniform(0.05, 0.15)),
     ]
-    return function_fault(answer, _twin, cases, mistakes)
+
+
+twin = function_task(
+    "twin",
+    truth=_twin,
+    cases=_groups,
+    mistakes={
+        "probability is spread evenly in a part: its votes would notice. What must stay there?": (
+            OneOf([_spread, _spread_inside, _spread_outside])
+        ),
+        "the rest is as before, so this does not sum to 1: it must shrink or grow.": _group_alone,
+        "normalising at the end moved the mass of the group away from `mass`.": _renormalised,
+        "the group has the mass of the rest: are the two swapped?": (
+            lambda p, g, m: _twin(p, g, 1 - m)
+        ),
+        "a number was added: votes see ratios of probabilities, and these have changed.": (_added),
+        "the factor of a part: divide by the mass that it has now.": _two_factors,
+        "the factor of a part must also divide by the mass that it has now.": (
+            _two_factors_normalised
+        ),
+    },
+)
+
+# --- 5 features that drag the chosen response down ----------------------------------------------
 
 
 def _moves(features: ArrayLike, policy: Floats, chosen: int, rejected: int) -> Any:
@@ -388,14 +372,8 @@ def _moves(features: ArrayLike, policy: Floats, chosen: int, rejected: int) -> A
     return np.where(np.abs(change) < 1e-9, 0, np.sign(change))
 
 
-def _outcome(chosen: int, rejected: int) -> Any:
-    return lambda policy, *_: np.array([chosen, rejected])
-
-
-@task
-def dragging_features(answer: Any, rng: np.random.Generator) -> str | None:
-    """Features under which a DPO step lowers the chosen and the rejected log-probability."""
-    tried: list[Any] = []
+def _outcome(answer: Function) -> Function:
+    """What the features that an answer gives do to the two responses."""
 
     def outcome(policy: Floats, chosen: int, rejected: int) -> Any:
         features = answer(policy, chosen, rejected)
@@ -404,43 +382,80 @@ def dragging_features(answer: Any, rng: np.random.Generator) -> str | None:
         rows = np.array(features, dtype=np.float64)
         if rows.ndim != 2 or len(rows) != len(policy) or not np.isfinite(rows).all():
             raise ValueError(f"features must be finite, of shape ({len(policy)}, K)")
-        tried.append(rows)
         return _moves(rows, policy, chosen, rejected)
 
-    chosen_rises = "the rejected response falls, but the chosen one still rises"
-    hint = "is the mean feature under the policy beyond that of the chosen response?"
-    mistakes = [
-        ("nothing moves: chosen and rejected have the same features.", _outcome(0, 0)),
-        (f"{chosen_rises}: {hint}", _outcome(1, -1)),
-        ("both rise: the others must move with the step, not against it.", _outcome(1, 1)),
-        ("the chosen response stands still: a little more of the same.", _outcome(0, -1)),
-        ("the rejected response stands still, and the chosen one rises.", _outcome(1, 0)),
-    ]
-    cases = [
+    return outcome
+
+
+def _both_fall(policy: Floats, chosen: int, rejected: int) -> Any:
+    return np.array([-1.0, -1.0])
+
+
+def _others_at(place: Callable[[float, float], float]) -> Function:
+    """One feature: 1 for the chosen response, 0 for the rejected, `place` for all others.
+
+    The place depends on the probability of the chosen response and that of all others together.
+    """
+
+    def features(policy: Floats, chosen: int, rejected: int) -> Any:
+        others = 1 - policy[chosen] - policy[rejected]
+        column = np.full((len(policy), 1), place(policy[chosen], others))
+        column[chosen], column[rejected] = 1, 0
+        return column
+
+    return features
+
+
+def _steps(rng: np.random.Generator) -> list[Case]:
+    """Policies with a chosen and a rejected response; in some of them the others are rare."""
+    return [
         case(np.full(4, 0.25), 0, 1),
         case(rng.dirichlet(np.full(5, 4.0)), 3, 1),
         case(np.array([0.02, 0.9, 0.08]) + rng.uniform(0, 0.004) * np.array([1, -1, 0]), 1, 0),
         case(np.array([0.01, 0.01, 0.98]), 0, 1),
         case(np.array([0.55, 0.44, 0.004, 0.006]), 1, 0),
     ]
-    fault = function_fault(
-        outcome if callable(answer) else answer, _both_fall, cases, mistakes, tolerance=0
+
+
+def _how_often(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """Features without a known mistake are told for how many policies they do it."""
+    if fault is None or not fault.startswith("for "):
+        return fault
+    falls = [bool((at.of(_outcome(answer)) < 0).all()) for at in cases]
+    return (
+        f"both fall for {sum(falls)} of {len(falls)} policies: where the others are rare, "
+        "they must stand out more."
     )
-    if fault is not None and fault.startswith("for ") and len(tried) == len(cases):
-        falls = [_both(f, at) for f, at in zip(tried, cases, strict=True)]
-        return (
-            f"both fall for {sum(falls)} of {len(falls)} policies: where the others are rare, "
-            "they must stand out more."
-        )
-    return fault
 
 
-def _both(features: Floats, at: Case) -> bool:
-    return bool((_moves(features, *at.arguments) < 0).all())
+dragging_features = function_task(
+    "dragging_features",
+    truth=_both_fall,
+    cases=_steps,
+    tolerance=0,
+    through=_outcome,
+    then=_how_often,
+    mistakes={
+        "nothing moves: chosen and rejected have the same features.": (
+            lambda policy, chosen, rejected: np.ones((len(policy), 1))
+        ),
+        "the rejected response falls, but the chosen one still rises: is the mean feature under "
+        "the policy beyond that of the chosen response?": (
+            lambda policy, chosen, rejected: np.eye(len(policy))
+        ),
+        "both rise: the others must move with the step, not against it.": (
+            _others_at(lambda p, others: -2 * p / others)
+        ),
+        "the chosen response stands still: a little more of the same.": (
+            _others_at(lambda p, others: (1 - p) / others)
+        ),
+        "the rejected response stands still, and the chosen one rises.": (
+            _others_at(lambda p, others: -p / others)
+        ),
+    },
+)
 
-
-def _both_fall(policy: Floats, chosen: int, rejected: int) -> Any:
-    return np.array([-1.0, -1.0])
+# --- 6 the repair -------------------------------------------------------------------------------
 
 
 def _trained(wins: Floats, ref: Floats, *, beta: float, extra: float) -> Any:
@@ -455,7 +470,7 @@ def _pairs(wins: Floats) -> Floats:
     return np.asarray(1 - np.eye(len(wins)))
 
 
-def _fitted(more: Callable[[Floats, float], Any]) -> Any:
+def _fitted(more: Callable[[Floats, float], Any]) -> Function:
     """The repair with other votes added."""
 
     def policy(wins: Floats, ref: Floats, *, beta: float, extra: float) -> Any:
@@ -470,64 +485,6 @@ def _fitted(more: Callable[[Floats, float], Any]) -> Any:
 
 def _repaired_reward(wins: Floats, extra: float) -> Any:
     return preferences.fit_bradley_terry(wins + extra * _pairs(wins))
-
-
-@task
-def repaired(answer: Any, rng: np.random.Generator) -> str | None:
-    """The policy that DPO learns once every pair has some extra votes both ways."""
-    mistakes = [
-        (
-            "half of the extra votes are missing: `extra` wins are added in each direction.",
-            _fitted(lambda w, e: e / 2 * _pairs(w)),
-        ),
-        (
-            "pairs that already have votes get extra ones too: the prior is the same for all.",
-            _fitted(lambda w, e: e * _pairs(w) * (w == 0)),
-        ),
-        (
-            "the extra wins are divided among the pairs: each gets all of `extra`.",
-            _fitted(lambda w, e: e * _pairs(w) / _pairs(w).sum()),
-        ),
-        (
-            "this ignores `extra`: is a whole or half a win written in?",
-            _fitted(lambda w, e: _pairs(w)),
-        ),
-        (
-            "this ignores `extra`: is a whole or half a win written in?",
-            _fitted(lambda w, e: _pairs(w) / 2),
-        ),
-        (
-            "winners and losers are swapped: wins[i, j] says how often i beat j.",
-            lambda w, ref, *, beta, extra: _trained(w.T, ref, beta=beta, extra=extra),
-        ),
-        (
-            "the reference is missing: the policy is the reference tilted by the rewards.",
-            lambda w, ref, *, beta, extra: softmax(_repaired_reward(w, extra) / beta),
-        ),
-        (
-            "beta multiplies the rewards: it must divide them.",
-            lambda w, ref, *, beta, extra: _trained(w, ref, beta=1 / beta, extra=extra),
-        ),
-        (
-            "beta is missing.",
-            lambda w, ref, *, beta, extra: _trained(w, ref, beta=1.0, extra=extra),
-        ),
-        (
-            "these are the rewards: the policy is asked for.",
-            lambda w, ref, *, beta, extra: _repaired_reward(w, extra),
-        ),
-        (
-            "these are logarithms: the policy is asked for.",
-            lambda w, ref, *, beta, extra: log_softmax(
-                np.log(ref) + _repaired_reward(w, extra) / beta
-            ),
-        ),
-        (
-            "these are shares of the wins: a win over a strong response says more; fit rewards.",
-            _shares,
-        ),
-    ]
-    return function_fault(answer, _trained, _broken(rng), mistakes, tolerance=1e-6)
 
 
 def _shares(wins: Floats, ref: Floats, *, beta: float, extra: float) -> Any:
@@ -545,3 +502,49 @@ def _broken(rng: np.random.Generator) -> list[Case]:
         case(islands, rng.dirichlet(np.full(5, 3.0)), beta=2.0, extra=0.1),
         case(unanimous * rng.integers(1, 4), np.array([0.2, 0.3, 0.5]), beta=0.8, extra=2.0),
     ]
+
+
+repaired = function_task(
+    "repaired",
+    truth=_trained,
+    cases=_broken,
+    tolerance=1e-6,
+    mistakes={
+        "half of the extra votes are missing: `extra` wins are added in each direction.": (
+            _fitted(lambda w, e: e / 2 * _pairs(w))
+        ),
+        "pairs that already have votes get extra ones too: the prior is the same for all.": (
+            _fitted(lambda w, e: e * _pairs(w) * (w == 0))
+        ),
+        "the extra wins are divided among the pairs: each gets all of `extra`.": (
+            _fitted(lambda w, e: e * _pairs(w) / _pairs(w).sum())
+        ),
+        "this ignores `extra`: is a whole or half a win written in?": OneOf(
+            [
+                _fitted(lambda w, e: _pairs(w)),
+                _fitted(lambda w, e: _pairs(w) / 2),
+            ]
+        ),
+        "winners and losers are swapped: wins[i, j] says how often i beat j.": (
+            lambda w, ref, *, beta, extra: _trained(w.T, ref, beta=beta, extra=extra)
+        ),
+        "the reference is missing: the policy is the reference tilted by the rewards.": (
+            lambda w, ref, *, beta, extra: softmax(_repaired_reward(w, extra) / beta)
+        ),
+        "beta multiplies the rewards: it must divide them.": (
+            lambda w, ref, *, beta, extra: _trained(w, ref, beta=1 / beta, extra=extra)
+        ),
+        "beta is missing.": lambda w, ref, *, beta, extra: _trained(w, ref, beta=1.0, extra=extra),
+        "these are the rewards: the policy is asked for.": (
+            lambda w, ref, *, beta, extra: _repaired_reward(w, extra)
+        ),
+        "these are logarithms: the policy is asked for.": (
+            lambda w, ref, *, beta, extra: log_softmax(
+                np.log(ref) + _repaired_reward(w, extra) / beta
+            )
+        ),
+        "these are shares of the wins: a win over a strong response says more; fit rewards.": (
+            _shares
+        ),
+    },
+)

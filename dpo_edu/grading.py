@@ -1,0 +1,323 @@
+"""Tasks that check themselves: an answer is compared with the truth and with known mistakes.
+
+A mistake is an answer, what a student would hand in under one misconception, and has a sentence.
+An answer that behaves like it is told so. A notebook shows ``task.check(answer)``, which prints
+the sentence; ``task.grade(answer)`` raises it. Neither changes the answer nor trusts the notebook.
+The graders stand in ``exercises/source``, one beside each assignment.
+"""
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from dpo_edu import symbolic
+from dpo_edu._alike import numbers, same, short
+
+NOT_YET = "not done yet."
+IN_PLACE = "it changes its arguments in place: work on new arrays, not with -= or sort()."
+Function = Callable[..., Any]
+Mistakes = Mapping[str, Any]
+
+
+class Incorrect(AssertionError):
+    """An answer loses its points; the message says why."""
+
+
+class OneOf(tuple[Any, ...]):
+    """Several mistaken answers that one sentence fits."""
+
+
+def known(mistakes: Mistakes) -> Iterator[tuple[str, Any]]:
+    """Every mistaken answer with its sentence, in order.
+
+    >>> list(known({"too small.": OneOf([1, 2]), "too large.": 4}))
+    [('too small.', 1), ('too small.', 2), ('too large.', 4)]
+    """
+    for sentence, answer in mistakes.items():
+        for one in answer if isinstance(answer, OneOf) else (answer,):
+            yield sentence, one
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question of an assignment.
+
+    Everything numeric depends on the variant, a whole number, so that a teacher can hand out
+    several versions of an assignment; 0 is the published one.
+
+    Attributes
+    ----------
+    name : what the task is called in the grader.
+    examine : takes the answer, a random generator and, if numbers are given, those; None if the
+        answer is right, else the sentence.
+    mistakes : sentences, each with the wrong answer, or `OneOf` several, that it is for.
+    draw : draws the numbers that the question gives, for variants other than 0.
+    published : the numbers that it gives in variant 0, for which the mistakes are.
+    """
+
+    name: str
+    examine: Callable[..., str | None]
+    mistakes: Mistakes = field(default_factory=dict)
+    draw: Callable[[np.random.Generator], Any] | None = None
+    published: Any = None
+
+    def given(self, variant: int = 0) -> Any:
+        """The numbers that the question gives."""
+        if variant == 0 or self.draw is None:
+            return copy.deepcopy(self.published)
+        return self.draw(np.random.default_rng(variant))
+
+    def _fault(self, answer: Any, seed: int, variant: int) -> str | None:
+        rng = np.random.default_rng([seed, variant])
+        return self.examine(answer, rng, *([self.given(variant)] if self.draw else []))
+
+    def check(self, answer: Any, variant: int = 0) -> None:
+        """Print whether an answer is right, and if not, why; never raise."""
+        try:
+            fault = self._fault(answer, 1, variant)
+        except (Exception, SystemExit) as error:  # whatever it does, the notebook goes on
+            fault = f"the check stopped at {type(error).__name__}: {error}."
+        print(f"{self.name}: {'right.' if fault is None else fault}")
+
+    def grade(self, answer: Any, variant: int = 0) -> None:
+        """Raise `Incorrect` unless the answer is right, tried on other numbers than in `check`."""
+        fault = self._fault(answer, 2718, variant)
+        if fault is not None:
+            raise Incorrect(f"{self.name}: {fault}")
+
+
+def is_blank(answer: Any) -> bool:
+    """Whether an answer is the stub that the student was given, or what its function returns.
+
+    >>> is_blank(None), is_blank(0)
+    (True, False)
+    """
+    return answer is None or answer is Ellipsis
+
+
+def _as_it_is(answer: Any) -> Any:
+    """The answer itself."""
+    return answer
+
+
+# --- answers that are functions -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments to try a function on."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def of(self, function: Function) -> Any:
+        """The function's value here, on copies of the arguments."""
+        return function(*copy.deepcopy(self.arguments), **copy.deepcopy(self.keywords))
+
+    def in_words(self, function: Function) -> str:
+        """The arguments under the names that `function` gives them."""
+        bound = inspect.signature(function).bind(*self.arguments, **self.keywords)
+        return ", ".join(f"{name} = {short(value)}" for name, value in bound.arguments.items())
+
+
+Cases = Callable[[np.random.Generator], list[Case]]
+
+
+def case(*arguments: Any, **keywords: Any) -> Case:
+    """A `Case` written like a call.
+
+    >>> case(3, base=2).of(lambda x, base: base**x)
+    8
+    """
+    return Case(arguments, keywords)
+
+
+def function_task(
+    name: str,
+    *,
+    truth: Function,
+    cases: Cases,
+    mistakes: Mistakes,
+    far: Cases | None = None,
+    tolerance: float = 1e-9,
+    through: Function = _as_it_is,
+    then: Callable[[Function, str | None, list[Case]], str | None] | None = None,
+) -> Task:
+    """A task whose answer is a function.
+
+    What is right in the `cases` is tried in these and in the `far` ones: overflow comes last. The
+    answer and the mistakes are looked at `through` a function, if what is compared is not their
+    value but, say, its gradient. What was found, and in which cases, `then` may say better.
+
+    >>> double = function_task(
+    ...     "double",
+    ...     truth=lambda x: 2 * x,
+    ...     cases=lambda rng: [case(1), case(3)],
+    ...     mistakes={"this is the square.": lambda x: x**2},
+    ... )
+    >>> double.check(lambda y: y * y)
+    double: this is the square.
+    """
+
+    def examine(answer: Any, rng: np.random.Generator) -> str | None:
+        tried = cases(rng)
+        look = partial(function_fault, answer, truth, tolerance=tolerance, through=through)
+        fault = look(tried, mistakes)
+        if fault is None and far is not None:
+            tried = tried + far(rng)
+            fault = look(tried, mistakes)
+        return then(answer, fault, tried) if then and callable(answer) else fault
+
+    return Task(name, examine, mistakes)
+
+
+def function_fault(
+    answer: Any,
+    truth: Function,
+    cases: Sequence[Case],
+    mistakes: Mistakes | None = None,
+    *,
+    tolerance: float = 1e-9,
+    through: Function = _as_it_is,
+) -> str | None:
+    """What is wrong with a function, tried on `cases` beside the true one; None if nothing.
+
+    >>> function_fault(lambda x: x + 1, lambda x: 2 * x, [case(1), case(2)])
+    'for x = 2 it should give 4, and gives 3.'
+    """
+    if is_blank(answer):
+        return NOT_YET
+    if not callable(answer):
+        return f"expected a function, got {type(answer).__name__}."
+    found, fault = _outputs(through(answer), cases, truth)
+    if fault is not None:
+        return fault
+
+    def agrees(other: Function) -> bool:
+        return all(same(f, at.of(other), tolerance) for f, at in zip(found, cases, strict=True))
+
+    with np.errstate(all="ignore"):
+        if agrees(truth):
+            return None
+        sentences = (said for said, wrong in known(mistakes or {}) if agrees(through(wrong)))
+        return next(sentences, None) or _plain_fault(truth, cases, found, tolerance)
+
+
+def _outputs(
+    function: Function, cases: Sequence[Case], truth: Function
+) -> tuple[list[Any], str | None]:
+    """What an answer gives in each case, up to one where it gives nothing: then also why."""
+    found: list[Any] = []
+    for at in cases:
+        given = copy.deepcopy(at)
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                value = function(*given.arguments, **given.keywords)
+        except (Exception, SystemExit) as error:
+            where = at.in_words(truth)
+            return found, f"it raises {type(error).__name__} ({error}) for {where}."
+        if is_blank(value):
+            return found, NOT_YET
+        after, before = ([*c.arguments, *c.keywords.values()] for c in (given, at))
+        if not same(after, before, 0):
+            return found, IN_PLACE
+        found.append(value)
+    return found, None
+
+
+def _plain_fault(truth: Function, cases: Sequence[Case], found: list[Any], tolerance: float) -> str:
+    """The first place where a function without a known mistake goes wrong."""
+    expected = [at.of(truth) for at in cases]
+    varies = any(not same(e, expected[0], tolerance) for e in expected)
+    if varies and all(same(f, found[0], 0) for f in found):
+        return "it gives the same output whatever goes in: does it use its arguments?"
+    rows = zip(cases, found, expected, strict=True)
+    at, f, e = next(row for row in rows if not same(row[1], row[2], tolerance))
+    where = at.in_words(truth)
+    if numbers(f) is None:
+        return f"for {where} it should give numbers, and gives {short(f)}."
+    if np.shape(f) != np.shape(e):
+        return f"for {where} the shape should be {np.shape(e)}, and is {np.shape(f)}."
+    return f"for {where} it should give {short(e)}, and gives {short(f)}."
+
+
+# --- answers that are expressions or values -----------------------------------------------------
+
+
+def expression_task(
+    name: str, *, truth: sp.Expr, mistakes: Mistakes, through: Function = _as_it_is
+) -> Task:
+    """A task whose answer is a SymPy expression, looked at `through`, say, a substitution.
+
+    >>> expression_task("half", truth=symbolic.beta / 2, mistakes={}).check(symbolic.beta * 0.5)
+    half: right.
+    """
+
+    def examine(answer: Any, _: np.random.Generator) -> str | None:
+        return expression_fault(answer, truth, mistakes, through)
+
+    return Task(name, examine, mistakes)
+
+
+def expression_fault(
+    answer: Any, truth: sp.Expr, mistakes: Mistakes, through: Function = _as_it_is
+) -> str | None:
+    """What is wrong with a SymPy expression; forms that are equal for every n are all right.
+
+    >>> expression_fault(sp.Symbol("x"), symbolic.beta, {})
+    'it is not the same expression; what is x doing in it?'
+    """
+    if is_blank(answer):
+        return NOT_YET
+    if not isinstance(answer, sp.Expr | int | float):
+        return f"expected a SymPy expression, got {type(answer).__name__}."
+    seen, true = through(sp.sympify(answer)), through(truth)
+    if _agree(seen, true):
+        return None
+    for sentence, mistaken in known(mistakes):
+        if _agree(seen, through(sp.sympify(mistaken))):
+            return sentence
+    if names := _strangers(seen.free_symbols - true.free_symbols):
+        return f"it is not the same expression; what is {names} doing in it?"
+    return "it is not the same expression: try it with n = 2 on paper."
+
+
+def _strangers(symbols: set[sp.Basic]) -> str:
+    """Symbols by name; a member of a family stands for its parts."""
+    families = [x for x in symbols if isinstance(x, sp.Indexed)]
+    parts = {part for x in families for part in (x.base.label, *x.indices)}
+    return ", ".join(sorted(str(x) for x in symbols - parts))
+
+
+def _agree(first: sp.Expr, second: sp.Expr) -> bool:
+    """Whether two expressions take the same values at two unremarkable places, n = 3 and n = 4."""
+    gaps = [one - other for one, other in zip(_values(first), _values(second), strict=True)]
+    return all(gap.is_finite is True and abs(gap) < sp.Float("1e-15") for gap in gaps)
+
+
+@lru_cache(maxsize=1000)  # every known mistake is looked at again for every answer
+def _values(expression: sp.Expr) -> list[sp.Expr]:
+    return [sp.N(symbolic.at_numbers(expression, size), 30) for size in (3, 4)]
+
+
+def value_fault(
+    answer: Any, truth: Any, mistakes: Mistakes, *, tolerance: float = 1e-9
+) -> str | None:
+    """What is wrong with a number, an array or a set of choices; None if nothing.
+
+    >>> value_fault(0.5, 0.25, {"this is the root.": 0.5})
+    'this is the root.'
+    """
+    if is_blank(answer):
+        return NOT_YET
+    if same(answer, truth, tolerance):
+        return None
+    said = (sentence for sentence, wrong in known(mistakes) if same(answer, wrong, tolerance))
+    return next(said, f"{short(answer)} is not it.")

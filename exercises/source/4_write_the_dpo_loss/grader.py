@@ -1,0 +1,615 @@
+"""Assignment 4: the DPO loss in NumPy and in torch, its gradient by hand, and log pi of a text."""
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit, logsumexp
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from dpo_edu import losses
+from dpo_edu.grading import (
+    NOT_YET,
+    Case,
+    OneOf,
+    Task,
+    case,
+    function_fault,
+    function_task,
+    is_blank,
+    value_fault,
+)
+
+Floats = NDArray[np.float64]
+Function = Callable[..., Any]
+
+# --- 1 the margin -------------------------------------------------------------------------------
+
+
+def _log_probs(rng: np.random.Generator, pairs: int) -> list[Floats]:
+    """log pi(y_w), log pi(y_l), and the same of the reference."""
+    return list(-rng.gamma(3.0, size=(4, pairs)))
+
+
+def _margins(rng: np.random.Generator) -> list[Case]:
+    return [case(*_log_probs(rng, n), beta=b) for n, b in [(2, 0.5), (5, 0.1), (3, 2.0)]]
+
+
+def _margin_from_loss(
+    chosen: Floats, rejected: Floats, ref_chosen: Floats, ref_rejected: Floats, *, beta: float
+) -> Floats:
+    """log sigma(s) is minus the package's loss, and log-odds bring s back: another route."""
+    given = [torch.tensor(x) for x in (chosen, rejected, ref_chosen, ref_rejected)]
+    loss = losses.dpo_loss(*given, beta=beta).numpy()
+    return np.asarray(-np.log(np.expm1(loss)))
+
+
+margin = function_task(
+    "margin",
+    truth=_margin_from_loss,
+    cases=_margins,
+    tolerance=1e-8,
+    mistakes={
+        "beta is missing.": lambda w, x, rw, rx, *, beta: (w - x) - (rw - rx),
+        "beta is counted twice.": lambda w, x, rw, rx, *, beta: beta**2 * (w - x - rw + rx),
+        "beta divides here: it must multiply.": (
+            lambda w, x, rw, rx, *, beta: (w - x - rw + rx) / beta
+        ),
+        "beta multiplies the policy's part only: the reference's part needs it too.": (
+            lambda w, x, rw, rx, *, beta: beta * (w - x) - (rw - rx)
+        ),
+        "the reference is missing: where policy and reference agree, s must be 0.": (
+            lambda w, x, rw, rx, *, beta: beta * (w - x)
+        ),
+        "the reference's difference is added: where policy and reference agree, s must be 0.": (
+            lambda w, x, rw, rx, *, beta: beta * (w - x + rw - rx)
+        ),
+        "the sign: s grows with the policy's log pi(y_w); is chosen swapped with rejected, or "
+        "policy with reference?": lambda w, x, rw, rx, *, beta: beta * (x - w - rx + rw),
+        "this is the implicit reward of y_w alone: y_l has one too.": (
+            lambda w, x, rw, rx, *, beta: beta * (w - rw)
+        ),
+        "the two implicit rewards are added: a margin is a difference.": (
+            lambda w, x, rw, rx, *, beta: beta * (w - rw + x - rx)
+        ),
+        "these are logarithms already: a log-ratio is a difference, not a quotient.": (
+            lambda w, x, rw, rx, *, beta: beta * (w / x - rw / rx)
+        ),
+        "one margin for each pair, not their sum.": (
+            lambda w, x, rw, rx, *, beta: (beta * (w - x - rw + rx)).sum()
+        ),
+        "one margin for each pair, not their mean.": (
+            lambda w, x, rw, rx, *, beta: (beta * (w - x - rw + rx)).mean()
+        ),
+    },
+)
+
+# --- 2 the loss of a pair, in NumPy -------------------------------------------------------------
+
+FAR = np.array([1000.0, -1000.0, 37.5, -37.5, 0.0])
+OVERFLOWS = "exp overflows at margins of 1000: rewrite it so that exp meets no large number."
+WARNS = (
+    "the values are right, but NumPy warns on the way ({}): exp still meets a large number "
+    "somewhere (np.where computes both of its branches)."
+)
+
+
+def _warning(function: Function, at: Case) -> str | None:
+    """The sentence for a function that is right but noisy; None if it is quiet."""
+    loud: Any = {"over": "warn", "divide": "warn", "invalid": "warn", "under": "ignore"}
+    with np.errstate(**loud), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        at.of(function)
+    return WARNS.format(heard[0].message) if heard else None
+
+
+def _levels_off(function: Function) -> bool:
+    """Whether the loss stops growing although the policy gets worse and worse."""
+    try:
+        with np.errstate(all="ignore"):
+            bad, worse = np.asarray(function(np.array([-900.0, -1000.0])), dtype=np.float64)
+    except Exception:  # then there is something else to say about it
+        return False
+    return bool(bad == worse and 1 < bad < np.inf)
+
+
+def _softplus(s: Floats) -> Any:
+    return np.logaddexp(0, -s)
+
+
+def _near_zero(rng: np.random.Generator) -> list[Case]:
+    near = rng.normal(scale=2, size=4)
+    return [case(near), case(-2 * near)]
+
+
+def _far_margins(rng: np.random.Generator) -> list[Case]:
+    return [case(FAR + rng.normal())]
+
+
+def _flat_or_noisy(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """What hides an overflow is told as such; what is right must be so without a warning."""
+    if fault not in (None, NOT_YET) and _levels_off(answer):
+        return (
+            "it levels off where the policy is most wrong: an epsilon or a clip hides the overflow "
+            "and ends the learning there."
+        )
+    return fault or _warning(answer, cases[-1])
+
+
+pair_loss = function_task(
+    "pair_loss",
+    truth=_softplus,
+    cases=_near_zero,
+    far=_far_margins,
+    then=_flat_or_noisy,
+    mistakes={
+        "a minus is missing: the logarithm of a probability is negative.": lambda s: log_expit(s),
+        "the sign of s: a pair that the policy ranks as the vote did (s > 0) must cost little.": (
+            lambda s: -log_expit(-s)
+        ),
+        "this is sigma(s) itself: the loss is minus its logarithm.": lambda s: expit(s),
+        "this is 1 - sigma(s), the probability of the other verdict; the loss is a logarithm.": (
+            lambda s: expit(-s)
+        ),
+        "minus a probability: where is the logarithm?": lambda s: -expit(s),
+        "this is the hinge max(0, -s): near s = 0 it differs from -log sigma(s).": (
+            lambda s: np.maximum(0, -s)
+        ),
+        "this logarithm has base 2: nats are asked for.": lambda s: -log_expit(s) / np.log(2),
+        "this logarithm has base 10: nats are asked for.": lambda s: -log_expit(s) / np.log(10),
+        "one loss for each pair, not their mean.": lambda s: -log_expit(s).mean(),
+        "one loss for each pair, not their sum.": lambda s: -log_expit(s).sum(),
+        OVERFLOWS: OneOf(
+            [
+                lambda s: np.log1p(np.exp(-s)),
+                lambda s: np.log1p(np.exp(s)) - s,
+                lambda s: -np.log(np.exp(s) / (1 + np.exp(s))),
+                lambda s: -np.log(1 - 1 / (1 + np.exp(s))),
+            ]
+        ),
+    },
+)
+
+# --- 3 landmarks --------------------------------------------------------------------------------
+
+NAMES = (
+    "loss at the reference",
+    "weight at the reference",
+    "weight as s goes to +inf",
+    "weight as s goes to -inf",
+)
+PUBLISHED = 0.2  # beta
+WITHOUT_BETA = "beta is missing: the weight is beta sigma(-s)."
+
+
+def _landmarks(beta: float) -> tuple[float, ...]:
+    """The loss and the weight at the reference, and the weight's two limits."""
+    return float(np.log(2)), beta / 2, 0.0, beta
+
+
+def _mistaken_at_the_reference(beta: float) -> tuple[dict[str, float], ...]:
+    """What is mistaken for the loss and for the weight."""
+    return (
+        {
+            "the policy does not obey the votes yet: what is sigma(0)?": 0.0,
+            "this is sigma(0): the loss is minus its logarithm.": 0.5,
+            "the sign: a loss is minus the logarithm of a probability.": -float(np.log(2)),
+            "this is the logarithm to base 10.": float(np.log10(2)),
+            "this is the logarithm to base 2.": 1.0,
+            "the loss itself has no factor beta: s is 0 for every beta.": beta * float(np.log(2)),
+        },
+        {
+            WITHOUT_BETA: 0.5,
+            "full weight only goes to a vote that the policy contradicts.": beta,
+            "sigma is not zero at zero.": 0.0,
+            "this is beta sigma(0) sigma(0), the curvature's shape.": beta / 4,
+        },
+    )
+
+
+def _mistaken_at_the_ends(beta: float) -> tuple[dict[str, float], ...]:
+    """What is mistaken for the weight as s goes to +inf and to -inf."""
+    return (
+        {
+            "that is the other end: here the policy obeys the vote already.": beta,
+            "that is the other end, and beta is missing.": 1.0,
+            "that is the weight at s = 0.": beta / 2,
+        },
+        {
+            WITHOUT_BETA: 1.0,
+            "that is the other end: here the policy contradicts the vote.": 0.0,
+            "that is the weight at s = 0.": beta / 2,
+            "sigma is at most 1, so the weight is bounded.": float("inf"),
+        },
+    )
+
+
+def _mistaken(beta: float) -> tuple[dict[str, float], ...]:
+    return *_mistaken_at_the_reference(beta), *_mistaken_at_the_ends(beta)
+
+
+def _one_wrong(beta: float) -> dict[str, tuple[float, ...]]:
+    """Answers in which one of the four numbers is mistaken."""
+    truth = _landmarks(beta)
+    return {
+        f"{NAMES[place]}: {sentence}": (*truth[:place], wrong, *truth[place + 1 :])
+        for place, mistakes in enumerate(_mistaken(beta))
+        for sentence, wrong in mistakes.items()
+    }
+
+
+def _landmarks_fault(answer: Any, _: np.random.Generator, beta: float) -> str | None:
+    """What is wrong with the first of the four numbers that is wrong."""
+    if is_blank(answer):
+        return NOT_YET
+    if not isinstance(answer, tuple | list | np.ndarray) or len(answer) != 4:
+        return "expected four numbers: (loss at the reference, weight there, s to +inf, s to -inf)."
+    if any(is_blank(part) for part in answer):
+        return NOT_YET
+    rows = zip(NAMES, answer, _landmarks(beta), _mistaken(beta), strict=True)
+    for name, found, truth, mistakes in rows:
+        # Three digits are enough, and the nearest mistake is more than 0.01 away.
+        fault = value_fault(found, truth, mistakes, tolerance=1e-3)
+        if fault is not None:
+            return f"{name}: {fault}"
+    return None
+
+
+def _leash(rng: np.random.Generator) -> float:
+    return float(rng.choice([0.1, 0.3, 0.4, 0.6, 0.7, 0.8]))
+
+
+landmarks = Task("landmarks", _landmarks_fault, _one_wrong(PUBLISHED), _leash, PUBLISHED)
+
+# --- 4 the gradient by hand ---------------------------------------------------------------------
+
+
+def _by_autograd(s: Floats, *, beta: float) -> tuple[Floats, Floats]:
+    """The gradient of the package's loss at log-probabilities that have these margins."""
+    chosen = torch.tensor(s / beta, requires_grad=True)
+    rejected = torch.zeros_like(chosen, requires_grad=True)
+    nil = torch.zeros_like(rejected)
+    total = losses.dpo_loss(chosen, rejected, nil, nil, beta=beta).sum()
+    up, down = torch.autograd.grad(total, (chosen, rejected))
+    return up.numpy(), down.numpy()
+
+
+def _both(weight: Callable[[Any, float], Any]) -> Function:
+    """The pair (-weight, +weight)."""
+
+    def gradient(s: Floats, *, beta: float) -> Any:
+        return -weight(s, beta), weight(s, beta)
+
+    return gradient
+
+
+def _margins_near_zero(rng: np.random.Generator) -> list[Case]:
+    sizes = [(3, 0.5), (4, 0.1), (3, 3.0)]
+    return [case(rng.normal(scale=2, size=n), beta=b) for n, b in sizes]
+
+
+def _margins_far_out(rng: np.random.Generator) -> list[Case]:
+    return [case(FAR + rng.normal(), beta=0.3)]
+
+
+def _noisy(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    return fault or _warning(answer, cases[-1])
+
+
+gradient = function_task(
+    "gradient",
+    truth=_by_autograd,
+    cases=_margins_near_zero,
+    far=_margins_far_out,
+    then=_noisy,
+    mistakes={
+        "both signs are the wrong way round: does the loss grow or fall as log pi(y_w) rises?": (
+            _both(lambda s, b: -b * expit(-s))
+        ),
+        "log pi(y_l) enters s with a minus: the second sign is wrong.": (
+            lambda s, *, beta: (-beta * expit(-s), -beta * expit(-s))
+        ),
+        "log pi(y_w) enters s with a plus: the first sign is wrong.": (
+            lambda s, *, beta: (beta * expit(-s), beta * expit(-s))
+        ),
+        "beta is missing: the inner derivative of s.": _both(lambda s, b: expit(-s)),
+        "beta is counted twice.": _both(lambda s, b: b**2 * expit(-s)),
+        "s holds beta already: sigma takes s itself.": _both(lambda s, b: b * expit(-b * s)),
+        "this weight is largest where the policy already obeys the vote: sigma of what?": (
+            _both(lambda s, b: b * expit(s))
+        ),
+        "this is the derivative of sigma: the loss is the logarithm of it.": (
+            _both(lambda s, b: b * expit(s) * expit(-s))
+        ),
+        "divided by the number of pairs: each pair has its own gradient.": (
+            _both(lambda s, b: b * expit(-s) / s.size)
+        ),
+        "two derivatives are asked for, and this is one.": lambda s, *, beta: -beta * expit(-s),
+        OVERFLOWS: OneOf(
+            [
+                _both(lambda s, b: b * np.exp(-s) / (1 + np.exp(-s))),
+                _both(lambda s, b: b * (1 - np.exp(s) / (1 + np.exp(s)))),
+            ]
+        ),
+    },
+)
+
+# --- 5 the loss in torch ------------------------------------------------------------------------
+
+
+def _untensored(value: Any) -> Any:
+    return value.detach().numpy() if isinstance(value, Tensor) else value
+
+
+def _traced(loss: Function) -> Function:
+    """A torch loss as a NumPy function: its values, and what autograd makes of their sum."""
+
+    def traced(
+        chosen: Floats, rejected: Floats, ref_chosen: Floats, ref_rejected: Floats, *, beta: float
+    ) -> Any:
+        w, x = (torch.tensor(a, requires_grad=True) for a in (chosen, rejected))
+        # These share memory with the arrays, so that a change in place is seen.
+        values = loss(w, x, *map(torch.from_numpy, (ref_chosen, ref_rejected)), beta=beta)
+        if is_blank(values):
+            return values
+        if not (isinstance(values, Tensor) and values.requires_grad):
+            return _untensored(values), np.zeros_like(chosen), np.zeros_like(rejected)
+        slopes = torch.autograd.grad(values.sum(), (w, x), materialize_grads=True)
+        return tuple(t.detach().numpy() for t in (values, *slopes))  # zeros may ask for gradients
+
+    return traced
+
+
+def _hand_made(
+    chosen: Floats, rejected: Floats, ref_chosen: Floats, ref_rejected: Floats, *, beta: float
+) -> tuple[Floats, Floats, Floats]:
+    """The loss in NumPy with its gradient by hand."""
+    s = beta * ((chosen - rejected) - (ref_chosen - ref_rejected))
+    return np.logaddexp(0, -s), -beta * expit(-s), beta * expit(-s)
+
+
+def _margin_of(w: Tensor, x: Tensor, rw: Tensor, rx: Tensor, b: float) -> Tensor:
+    return b * (w - x - rw + rx)
+
+
+def _of(formula: Function) -> Function:
+    """A loss that is a formula in the margin."""
+
+    def loss(w: Tensor, x: Tensor, rw: Tensor, rx: Tensor, *, beta: float) -> Any:
+        return formula(_margin_of(w, x, rw, rx, beta))
+
+    return loss
+
+
+def _cut(of_chosen: Function, of_rejected: Function) -> Function:
+    """The right loss of log-probabilities that were cut off autograd's graph."""
+
+    def loss(w: Tensor, x: Tensor, rw: Tensor, rx: Tensor, *, beta: float) -> Any:
+        return -logsigmoid(_margin_of(of_chosen(w), of_rejected(x), rw, rx, beta))
+
+    return loss
+
+
+def _pairs(rng: np.random.Generator) -> list[Case]:
+    return [case(*_log_probs(rng, n), beta=b) for n, b in [(2, 0.5), (4, 0.1), (3, 2.0)]]
+
+
+def _far_pairs(rng: np.random.Generator) -> list[Case]:
+    least = np.array([-2100.0, -100.0, -3.0]) + rng.normal()
+    return [case(least, least[[1, 0, 2]], np.full(3, -50.0), np.full(3, -51.0), beta=0.5)]
+
+
+def _part(number: int) -> Function:
+    """Looks at one of the values that a loss and its gradient are."""
+
+    def through(function: Function) -> Function:
+        @wraps(function)
+        def part(*given: Floats, beta: float) -> Any:
+            return function(*given, beta=beta)[number]
+
+        return part
+
+    return through
+
+
+def _in_parts(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """Where an unknown mistake shows first: in the loss or in one of its derivatives."""
+    if fault is not None and "detach().numpy()" in fault:
+        return "NumPy passes no gradient on, and detach() cuts it off: use torch's functions."
+    if fault is None or not fault.startswith("for "):
+        return fault
+    for number, name in enumerate(("the loss", "its derivative by log pi(y_w)", "by log pi(y_l)")):
+        part, answered = _part(number), _traced(answer)
+        truth = part(_hand_made)
+        fault = function_fault(answered, truth, cases, tolerance=TOLERANCE, through=part)
+        if fault is not None:
+            return f"{name}: {fault}"
+    return None
+
+
+# float32 is right too, and so is torch's softplus, linear beyond 20: an error of 2e-9.
+TOLERANCE = 1e-5
+
+dpo_loss = function_task(
+    "dpo_loss",
+    truth=_hand_made,
+    cases=_pairs,
+    far=_far_pairs,
+    tolerance=TOLERANCE,
+    through=_traced,
+    then=_in_parts,
+    mistakes={
+        "the values are right, but no gradient comes back: detach(), item(), numpy(), "
+        "no_grad() and torch.tensor() cut the graph.": _cut(Tensor.detach, Tensor.detach),
+        "no gradient reaches log pi(y_w): only the reference is a constant.": (
+            _cut(Tensor.detach, Tensor.double)
+        ),
+        "no gradient reaches log pi(y_l): only the reference is a constant.": (
+            _cut(Tensor.double, Tensor.detach)
+        ),
+        "one loss for each pair, not their mean: whoever trains decides how to average.": (
+            _of(lambda s: -logsigmoid(s).mean())
+        ),
+        "one loss for each pair, not their sum.": _of(lambda s: -logsigmoid(s).sum()),
+        "a minus is missing: this grows as the policy learns to obey the votes.": _of(logsigmoid),
+        "chosen and rejected are swapped: this loss pulls log pi(y_l) up.": (
+            _of(lambda s: -logsigmoid(-s))
+        ),
+        "beta is missing.": lambda w, x, rw, rx, *, beta: -logsigmoid(w - x - rw + rx),
+        "beta is counted twice.": (
+            lambda w, x, rw, rx, *, beta: -logsigmoid(beta**2 * (w - x - rw + rx))
+        ),
+        "beta stands in front of the loss: it belongs inside sigma.": (
+            lambda w, x, rw, rx, *, beta: -beta * logsigmoid(w - x - rw + rx)
+        ),
+        "the reference is missing: where policy and reference agree the loss must be the same "
+        "for all pairs.": lambda w, x, rw, rx, *, beta: -logsigmoid(beta * (w - x)),
+        "the reference's difference is added: it must be taken off.": (
+            lambda w, x, rw, rx, *, beta: -logsigmoid(beta * (w - x + rw - rx))
+        ),
+        "this is 1 - sigma(s): the loss is a logarithm.": _of(lambda s: torch.sigmoid(-s)),
+        "at margins of 1000 sigma is 0 or exp is infinite, and the gradient is lost: torch has "
+        "a function for log sigma.": _of(lambda s: -torch.sigmoid(s).log()),
+    },
+)
+
+# --- 6 the log-probability of a text ------------------------------------------------------------
+
+
+def _texts(
+    rng: np.random.Generator,
+    rows: int,
+    length: int,
+    words: int,
+    scale: float = 1.0,
+    level: float = 0.0,
+) -> Case:
+    """Logits, tokens and the mask of the response, between a prompt and padding of any length."""
+    prompt = rng.integers(1, 3, size=rows)
+    end = rng.integers(prompt + 1, length + 1)
+    end[0], end[-1] = length - 1, prompt[-1] + 2  # some padding; a response of two tokens
+    place = np.arange(length)
+    mask = (place >= prompt[:, None]) & (place < end[:, None])
+    tokens = np.where(place < end[:, None], rng.integers(0, words, size=(rows, length)), 0)
+    logits = rng.normal(level, scale, size=(rows, length, words))
+    return case(torch.tensor(logits), torch.tensor(tokens), torch.tensor(mask))
+
+
+def _token_by_token(logits: Tensor, tokens: Tensor, mask: Tensor) -> Floats:
+    """The chain rule spelled out: one token at a time, each scored by the place before it."""
+    scores, words, inside = logits.numpy(), tokens.numpy(), mask.numpy()
+    total = np.zeros(len(words))
+    for n, t in np.argwhere(inside):
+        before = scores[n, t - 1]
+        total[n] += before[words[n, t]] - logsumexp(before)
+    return total
+
+
+def _picked(scores: Tensor, tokens: Tensor) -> Tensor:
+    """The score of the token at each place."""
+    return scores.gather(-1, tokens[..., None])[..., 0]
+
+
+def _shifted(logits: Tensor, tokens: Tensor) -> Tensor:
+    """log pi of the second token and of those after it."""
+    return _picked(logits[:, :-1].log_softmax(-1), tokens[:, 1:])
+
+
+def _inside(scores: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask[:, 1:], scores, 0.0).sum(-1)
+
+
+def _exp_and_log(logits: Tensor) -> Tensor:
+    return logits - logits.exp().sum(-1, keepdim=True).log()
+
+
+def _likeliest(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    return (logits[:, :-1].log_softmax(-1).amax(-1) * mask[:, 1:]).sum(-1)
+
+
+def _next_place(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    return (_picked(logits[:, 1:].log_softmax(-1), tokens[:, :-1]) * mask[:, :-1]).sum(-1)
+
+
+def _a_few_texts(rng: np.random.Generator) -> list[Case]:
+    return [_texts(rng, 1, 4, 2), _texts(rng, 3, 6, 5), _texts(rng, 4, 8, 3, scale=2.0)]
+
+
+def _large_logits(rng: np.random.Generator) -> list[Case]:
+    return [_texts(rng, 6, 9, 4, scale=2000.0), _texts(rng, 2, 6, 4, level=1000.0)]
+
+
+def _in_numpy(answer: Function) -> Function:
+    def function(logits: Tensor, tokens: Tensor, mask: Tensor) -> Any:
+        return _untensored(answer(logits, tokens, mask))
+
+    return function
+
+
+sequence_log_probs = function_task(
+    "sequence_log_probs",
+    truth=_token_by_token,
+    cases=_a_few_texts,
+    far=_large_logits,
+    tolerance=1e-5,
+    through=_in_numpy,
+    mistakes={
+        "this is the mean over the tokens: the chain rule adds logarithms up, and the mean has "
+        "another optimum.": lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.sum(-1),
+        "prompt and padding are counted too: only places where the mask is True belong to y.": (
+            lambda z, y, m: _shifted(z, y).sum(-1)
+        ),
+        "off by one: logits[n, t] come from reading token t, so they score the token after it.": (
+            lambda z, y, m: (_picked(z.log_softmax(-1), y) * m).sum(-1)
+        ),
+        "shifted the wrong way: logits at a place score the token after it, not before it.": (
+            _next_place
+        ),
+        "the mask is off by one: it speaks of tokens, so it must be shifted with them.": (
+            lambda z, y, m: (_shifted(z, y) * m[:, :-1]).sum(-1)
+        ),
+        "the first token of each response is missing: the last place of the prompt scores it.": (
+            lambda z, y, m: (_shifted(z, y) * (m[:, 1:] & m[:, :-1])).sum(-1)
+        ),
+        "logits are no log-probabilities yet: they must be normalised over the vocabulary.": (
+            lambda z, y, m: (_picked(z[:, :-1], y[:, 1:]) * m[:, 1:]).sum(-1)
+        ),
+        "normalised over the places: the vocabulary is the last axis.": (
+            lambda z, y, m: (_picked(z[:, :-1].log_softmax(1), y[:, 1:]) * m[:, 1:]).sum(-1)
+        ),
+        "these are probabilities added up: logarithms add, probabilities multiply.": (
+            lambda z, y, m: (_shifted(z, y).exp() * m[:, 1:]).sum(-1)
+        ),
+        "this is the probability: its logarithm is asked for.": (
+            lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1).exp()
+        ),
+        "the sign: a log-probability is negative (cross_entropy gives minus it).": (
+            lambda z, y, m: -(_shifted(z, y) * m[:, 1:]).sum(-1)
+        ),
+        "this scores the likeliest token at each place, not the one that stands there.": (
+            _likeliest
+        ),
+        "one number for each row: the rows are different responses.": (
+            lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum()
+        ),
+        "softmax underflows to 0 at large logits, and its logarithm is -inf: torch has "
+        "log_softmax.": (
+            lambda z, y, m: _inside(_picked(z[:, :-1].softmax(-1).log(), y[:, 1:]), m)
+        ),
+        "softmax underflows to 0 at large logits, and the mask's 0 times log 0 is nan: torch "
+        "has log_softmax.": (
+            lambda z, y, m: (_picked(z[:, :-1].softmax(-1).log(), y[:, 1:]) * m[:, 1:]).sum(-1)
+        ),
+        "exp overflows at large logits: torch has log_softmax.": OneOf(
+            [
+                lambda z, y, m: _inside(_picked(_exp_and_log(z[:, :-1]), y[:, 1:]), m),
+                lambda z, y, m: (_picked(_exp_and_log(z[:, :-1]), y[:, 1:]) * m[:, 1:]).sum(-1),
+            ]
+        ),
+    },
+)

@@ -1,0 +1,524 @@
+"""Assignment 5: the loop that trains a table, where it ends, and how sure the votes make it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from scipy.stats import norm
+
+from dpo_edu import gibbs, losses, policies, preferences, statistics
+from dpo_edu.grading import (
+    NOT_YET,
+    Case,
+    Task,
+    case,
+    function_task,
+    is_blank,
+    value_fault,
+)
+from dpo_edu.problems import AlignmentProblem
+
+Floats = NDArray[np.float64]
+Function = Callable[..., Any]
+Slope = Callable[[Any, Any, Any, float], Any]
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
+def _by_autograd(
+    wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int
+) -> Floats:
+    """Gradient descent on the package's table and loss, differentiated by torch."""
+    policy = policies.TabularPolicy(ref)
+    won, lost = np.nonzero(wins)
+    weight, log_ref = torch.tensor(wins[won, lost] / wins.sum()), policy.log_ref[0]
+    for _ in range(steps):
+        log_pi = policy.log_probs()[0]
+        pair = losses.dpo_loss(log_pi[won], log_pi[lost], log_ref[won], log_ref[lost], beta=beta)
+        policy.theta.data -= learning_rate * torch.autograd.grad(weight @ pair, policy.theta)[0]
+    return np.asarray(policy.log_probs()[0].detach().exp().numpy())
+
+
+def _best_for_votes(
+    wins: Floats, ref: Floats, *, beta: float, learning_rate: float = 0, steps: int = 0
+) -> Floats:
+    """Where training ends: the Gibbs policy of the maximum-likelihood rewards."""
+    return gibbs.optimal_policy(preferences.fit_bradley_terry(wins), ref, beta=beta)
+
+
+def _slope(z: Floats, wins: Floats, log_ref: Any, beta: float) -> Floats:
+    """The gradient by hand of the mean loss with respect to the logits."""
+    r = beta * (z - log_ref)
+    pull = beta * wins * expit(r[None, :] - r[:, None])
+    return np.asarray((pull.sum(axis=0) - pull.sum(axis=1)) / wins.sum())
+
+
+def _trained(wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int) -> Floats:
+    """What the steps lead to, and after a hundred where they end: at the best policy."""
+    end = _by_autograd if steps < 100 else _best_for_votes
+    return end(wins, ref, beta=beta, learning_rate=learning_rate, steps=steps)
+
+
+def _of_logits(z: Floats) -> Floats:
+    return np.asarray(softmax(z))
+
+
+def _descent(
+    slope: Slope = _slope,
+    *,
+    uniform: bool = False,
+    more: int = 0,
+    result: Callable[[Floats], Floats] = _of_logits,
+) -> Callable[..., Any]:
+    """The loop with one thing changed: the slope, the start, its length, or what it returns."""
+
+    def train(
+        wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int
+    ) -> Floats:
+        log_ref = np.log(ref)
+        z = 0 * log_ref if uniform else log_ref
+        for _ in range(steps + more):
+            z = z - learning_rate * slope(z, wins, log_ref, beta)
+        return result(z)
+
+    return train
+
+
+def _weights_of_the_right(z: Floats, wins: Floats, log_ref: Floats, beta: float) -> Floats:
+    r = beta * (z - log_ref)
+    pull = beta * wins * expit(r[:, None] - r[None, :])
+    return np.asarray((pull.sum(axis=0) - pull.sum(axis=1)) / wins.sum())
+
+
+def _chosen_only(z: Floats, wins: Floats, log_ref: Floats, beta: float) -> Floats:
+    r = beta * (z - log_ref)
+    pull = beta * wins * expit(r[None, :] - r[:, None])
+    return np.asarray(-pull.sum(axis=1) / wins.sum())
+
+
+def _begun(rng: np.random.Generator) -> list[Case]:
+    """Trainings of a few steps."""
+    return [
+        case(
+            rng.integers(1, 9, size=(n, n)).astype(np.float64) * (1 - np.eye(n)),
+            rng.dirichlet(np.full(n, 3.0)),
+            beta=b,
+            learning_rate=rate,
+            steps=steps,
+        )
+        for n, b, rate, steps in [(2, 0.5, 2.0, 1), (3, 0.2, 5.0, 4), (4, 2.0, 0.5, 9)]
+    ]
+
+
+def _ended(rng: np.random.Generator) -> list[Case]:
+    """A training that arrives.
+
+    With counts from 5 to 14 among three responses the loss has curvatures between 0.08 and 0.5, so
+    at rate 3 an error shrinks by a quarter or more in each of 200 steps.
+    """
+    wins = rng.integers(5, 15, size=(3, 3)) * (1.0 - np.eye(3))
+    return [case(wins, np.array([0.6, 0.3, 0.1]), beta=1.0, learning_rate=3.0, steps=200)]
+
+
+def _ignores_steps(train: Function) -> bool:
+    """Whether a longer training ends at the same policy although it must not."""
+    wins, ref = np.array([[0.0, 1.0], [3.0, 0.0]]), np.array([0.5, 0.5])
+    try:
+        short, long = (
+            np.asarray(train(wins.copy(), ref.copy(), beta=1.0, learning_rate=0.1, steps=n), float)
+            for n in (2, 3)
+        )
+    except Exception:  # then there is something else to say about it
+        return False
+    return np.array_equal(short, long)
+
+
+def _without_loop(answer: Function, fault: str | None, _: list[Case]) -> str | None:
+    if fault is not None and fault.startswith("for ") and _ignores_steps(answer):
+        return "the number of steps makes no difference: does the loop run `steps` times?"
+    return fault
+
+
+train = function_task(
+    "train",
+    truth=_trained,
+    cases=_begun,
+    far=_ended,
+    then=_without_loop,
+    mistakes={
+        "the reference is missing from the margin: at the start every s must be 0.": (
+            _descent(lambda z, w, ref, b: _slope(z, w, 0, b))
+        ),
+        "this climbs the loss: a step goes against the gradient.": (
+            _descent(lambda z, w, ref, b: -_slope(z, w, ref, b))
+        ),
+        "chosen and rejected are swapped: wins[i, j] says how often i beat j.": (
+            _descent(lambda z, w, ref, b: _slope(z, w.T, ref, b))
+        ),
+        "beta is missing: it makes the margin out of log-ratios.": (
+            _descent(lambda z, w, ref, b: _slope(z, w, ref, 1.0))
+        ),
+        "beta is in the margin but not in the gradient: what is the inner derivative of s?": (
+            _descent(lambda z, w, ref, b: _slope(z, w, ref, b) / b)
+        ),
+        "beta is counted twice.": _descent(lambda z, w, ref, b: _slope(z, w, ref, b**2)),
+        "it starts at the uniform policy: training starts at the reference.": (
+            _descent(uniform=True)
+        ),
+        "this is the sum of the losses: their mean per vote is asked for.": (
+            _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum())
+        ),
+        "this is the mean over the cells of the array: divide by the number of votes.": (
+            _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum() / w.size)
+        ),
+        "each pair counts once here, however many votes it has: weigh it by wins[i, j].": (
+            _descent(lambda z, w, ref, b: _slope(z, (w > 0) * 1.0, ref, b))
+        ),
+        "each step uses the gradient at the reference: is it computed only once, or does the "
+        "reference move along (one array under two names)?": (
+            _descent(lambda z, w, ref, b: _slope(ref, w, ref, b))
+        ),
+        "the weight of a vote is sigma(-s), large where the policy contradicts it; here it is "
+        "sigma(s).": _descent(_weights_of_the_right),
+        "only the winners are pulled: a vote also pushes its loser.": _descent(_chosen_only),
+        "one step is missing: the loop runs `steps` times.": _descent(more=-1),
+        "one step too many: the loop runs `steps` times.": _descent(more=1),
+        "these are logits: the policy is asked for.": _descent(result=lambda z: z),
+        "these are logarithms: the policy is asked for.": (
+            _descent(result=lambda z: np.asarray(np.log(softmax(z))))
+        ),
+        "it does not sum to 1: the logits must pass through a softmax.": (
+            _descent(result=lambda z: np.asarray(np.exp(z)))
+        ),
+    },
+)
+
+# --- the destination ----------------------------------------------------------------------------
+
+
+def _log_odds(votes: Floats) -> Floats:
+    """Rewards relative to response 0, one pair at a time."""
+    odds = np.divide(votes[:, 0], votes[0], out=np.ones(len(votes)), where=votes[0] > 0)
+    return np.asarray(np.log(odds))
+
+
+def _win_rates(votes: Floats) -> Floats:
+    """How often each response beats response 0."""
+    return np.asarray(expit(_log_odds(votes)))
+
+
+def _lands(exponent: Callable[[Floats, float], Any], power: int = 1) -> Callable[..., Any]:
+    """A softmax of log ref (to a power) and an exponent made of the votes."""
+
+    def destination(votes: Floats, ref: Floats, *, beta: float) -> Any:
+        return softmax(power * np.log(ref) + exponent(votes, beta))
+
+    return destination
+
+
+def _gibbs_of_fit(votes: Floats, ref: Floats, *, beta: float) -> Floats:
+    return _best_for_votes(votes, ref, beta=beta)
+
+
+def _unnormalised(votes: Floats, ref: Floats, *, beta: float) -> Any:
+    return ref * np.exp(_log_odds(votes) / beta)
+
+
+def _share(votes: Floats, ref: Floats, *, beta: float) -> Any:
+    return votes.sum(axis=1) / votes.sum()
+
+
+def _in_logs(votes: Floats, ref: Floats, *, beta: float) -> Any:
+    return np.log(_best_for_votes(votes, ref, beta=beta))
+
+
+def _reference(votes: Floats, ref: Floats, *, beta: float) -> Any:
+    return ref
+
+
+def _populations(rng: np.random.Generator) -> list[Case]:
+    return [
+        case(
+            preferences.expected_wins(rng.normal(size=n), rng.dirichlet(np.full(n, 3.0)))[0],
+            rng.dirichlet(np.full(n, 3.0)),
+            beta=b,
+        )
+        for n, b in [(3, 0.5), (2, 2.0), (5, 0.8)]
+    ]
+
+
+# Six digits, so that a minimiser or a long training may answer too.
+destination = function_task(
+    "destination",
+    truth=_gibbs_of_fit,
+    cases=_populations,
+    tolerance=1e-6,
+    mistakes={
+        "the ranking is upside down: votes[i, j] says how often i beat j.": (
+            _lands(lambda v, b: -_log_odds(v) / b)
+        ),
+        "beta multiplies the reward: a large beta must keep the policy near the reference.": (
+            _lands(lambda v, b: _log_odds(v) * b)
+        ),
+        "beta is missing: votes tell the rewards, beta how far the policy follows them.": (
+            _lands(lambda v, b: _log_odds(v))
+        ),
+        "beta is counted twice.": _lands(lambda v, b: _log_odds(v) / b**2),
+        "the reference is missing: votes that are all even must give it back.": (
+            _lands(lambda v, b: _log_odds(v) / b, power=0)
+        ),
+        "divided by the reference instead of multiplied.": (
+            _lands(lambda v, b: _log_odds(v) / b, power=-1)
+        ),
+        "beta and the reference are missing: this only turns rewards into probabilities.": (
+            _lands(lambda v, b: _log_odds(v), power=0)
+        ),
+        "it does not sum to 1.": _unnormalised,
+        "this is the share of all wins: it knows neither beta nor the reference.": _share,
+        "all wins against all losses mix strong opponents with weak ones: compare the two "
+        "cells of one pair.": _lands(lambda v, b: np.log(v.sum(axis=1) / v.sum(axis=0)) / b),
+        "a probability of winning is no reward yet: which r has sigma(r) = P?": (
+            _lands(lambda v, b: _win_rates(v) / b)
+        ),
+        "the logarithm of a probability is no reward yet: which r has sigma(r) = P?": (
+            _lands(lambda v, b: np.log(_win_rates(v)) / b)
+        ),
+        "the odds of a pair are exp of its reward difference: a logarithm is missing.": (
+            _lands(lambda v, b: np.exp(_log_odds(v)) / b)
+        ),
+        "these are logarithms: the policy is asked for.": _in_logs,
+        "this is where training starts, not where it ends.": _reference,
+    },
+)
+
+# --- how many votes -----------------------------------------------------------------------------
+
+
+def _by_information(p: float, standard_error: float) -> float:
+    """Votes at which the Cramer-Rao bound on the reward difference is the square of the error."""
+    duel = AlignmentProblem([float(np.log(p / (1 - p))), 0.0], [0.5, 0.5], beta=1.0)
+    bound = statistics.cramer_rao_bound(duel, [0.5, 0.5], size=1)
+    return float(statistics.standard_errors(bound, baseline=1)[0] / standard_error) ** 2
+
+
+def _errors(rng: np.random.Generator) -> list[Case]:
+    return [
+        case(float(rng.uniform(low, low + 0.05)), float(rng.uniform(0.02, 0.1)))
+        for low in (0.5, 0.72, 0.9)
+    ]
+
+
+# At least 400 votes are needed in all cases, so rounding up is inside the tolerance.
+votes_needed = function_task(
+    "votes_needed",
+    truth=_by_information,
+    cases=_errors,
+    tolerance=3e-3,
+    mistakes={
+        "the error is not squared: half the error needs four times the votes.": (
+            lambda p, se: 1 / (p * (1 - p) * se)
+        ),
+        "p (1 - p) is missing: a vote that is nearly certain tells little.": (
+            lambda p, se: 1 / se**2
+        ),
+        "this is for the error of the win rate p: the reward difference is its log-odds.": (
+            lambda p, se: p * (1 - p) / se**2
+        ),
+        "the information in a vote is p (1 - p): where is 1 - p?": lambda p, se: 1 / (p * se**2),
+        "the information in a vote is p (1 - p): where is p?": lambda p, se: 1 / ((1 - p) * se**2),
+        "p (1 - p) is squared: the information enters to the first power, the error squared.": (
+            lambda p, se: 1 / (p * (1 - p) * se) ** 2
+        ),
+        "a root too many: the information p (1 - p) itself enters.": (
+            lambda p, se: 1 / (np.sqrt(p * (1 - p)) * se**2)
+        ),
+        "upside down: a smaller error needs more votes.": lambda p, se: p * (1 - p) * se**2,
+        "a standard error is asked for, not half of a 95% interval: no 1.96.": (
+            lambda p, se: 1.96**2 / (p * (1 - p) * se**2)
+        ),
+        "this takes every duel for an even one: p is given.": lambda p, se: 4 / se**2,
+        "this is the variance that one vote leaves; where is the standard error asked for?": (
+            lambda p, se: 1 / (p * (1 - p))
+        ),
+    },
+)
+
+# --- error bars ---------------------------------------------------------------------------------
+
+
+def _bar(wins: int, losses: int) -> tuple[float, float]:
+    """The interval from a fitted reward and the inverse of the Fisher information."""
+    counts = np.array([[0.0, wins], [losses, 0.0]])
+    rewards = preferences.fit_bradley_terry(counts)
+    errors = statistics.standard_errors(statistics.covariance(rewards, counts + counts.T), 1)
+    reach = float(norm.ppf(0.975) * errors[0])
+    return float(rewards[0] - rewards[1]) - reach, float(rewards[0] - rewards[1]) + reach
+
+
+def _around(center: Callable[[Any, Any], Any], reach: Callable[[Any, Any], Any]) -> Any:
+    def interval(wins: int, losses: int) -> Any:
+        middle, half = center(wins, losses), reach(wins, losses)
+        return middle - half, middle + half
+
+    return interval
+
+
+def _mapped(change: Callable[[Any], Any]) -> Any:
+    def interval(wins: int, losses: int) -> Any:
+        return tuple(change(np.array(_bar(wins, losses))))
+
+    return interval
+
+
+def _difference(w: Any, x: Any) -> Any:
+    return np.log(w / x)
+
+
+def _error(w: Any, x: Any) -> Any:
+    return np.sqrt(1 / w + 1 / x)
+
+
+def _rate(w: Any, x: Any) -> Any:
+    return w / (w + x)
+
+
+def _rate_error(w: Any, x: Any) -> Any:
+    return np.sqrt(w * x / (w + x) ** 3)
+
+
+def _counts(rng: np.random.Generator) -> list[Case]:
+    few = [case(int(rng.integers(20, 60)), int(rng.integers(70, 120))) for _ in range(2)]
+    return [*few, case(int(rng.integers(200, 300)), int(rng.integers(100, 150)))]
+
+
+# Three digits: 1.96 or 1.959964 makes no difference, 2 does.
+interval = function_task(
+    "interval",
+    truth=_bar,
+    cases=_counts,
+    tolerance=1e-3,
+    mistakes={
+        "one standard error is a 68% interval: how many make 95%?": _around(_difference, _error),
+        "1.645 standard errors make 90%: how many make 95%?": (
+            _around(_difference, lambda w, x: 1.645 * _error(w, x))
+        ),
+        "2 is a rule of thumb: 95% are 1.96 standard errors.": (
+            _around(_difference, lambda w, x: 2 * _error(w, x))
+        ),
+        "2.576 standard errors make 99%: how many make 95%?": (
+            _around(_difference, lambda w, x: 2.576 * _error(w, x))
+        ),
+        "1.96 standard errors on each side, not on both together.": (
+            _around(_difference, lambda w, x: 0.98 * _error(w, x))
+        ),
+        "1/wins + 1/losses is a variance: a standard error is its root.": (
+            _around(_difference, lambda w, x: 1.96 * _error(w, x) ** 2)
+        ),
+        "this is the standard error of the win rate: that of the log-odds is larger.": (
+            _around(_difference, lambda w, x: 1.96 * _rate_error(w, x))
+        ),
+        "losses are uncertain too: the variance has a term for wins and one for losses.": (
+            _around(_difference, lambda w, x: 1.96 * np.sqrt(1 / w))
+        ),
+        "1/n is not the variance of log-odds: how do p and 1 - p enter (task 3)?": (
+            _around(_difference, lambda w, x: 1.96 * np.sqrt(1 / (w + x)))
+        ),
+        "this variance is 0 if wins equal losses: its two terms must not cancel.": (
+            _around(_difference, lambda w, x: 1.96 * np.sqrt(np.abs(1 / w - 1 / x)))
+        ),
+        "this is an interval for the win rate: the reward difference is its log-odds.": (
+            _around(_rate, lambda w, x: 1.96 * _rate_error(w, x))
+        ),
+        "these are win rates: a reward difference is their log-odds.": _mapped(expit),
+        "these are odds: the reward difference is their logarithm.": _mapped(np.exp),
+        "upside down: a response that wins more often than it loses has the larger reward.": (
+            _around(lambda w, x: -_difference(w, x), lambda w, x: 1.96 * _error(w, x))
+        ),
+        "the centre is the logarithm of the win rate: it should be that of the odds.": (
+            _around(lambda w, x: np.log(_rate(w, x)), lambda w, x: 1.96 * _error(w, x))
+        ),
+        "the centre is the odds: the reward difference is their logarithm.": (
+            _around(lambda w, x: w / x, lambda w, x: 1.96 * _error(w, x))
+        ),
+        "the centre has a logarithm to base 10: rewards go with the natural one.": (
+            _around(lambda w, x: np.log10(w / x), lambda w, x: 1.96 * _error(w, x))
+        ),
+        "the lower end comes first.": _mapped(np.flip),
+        "this is the estimate without its error bar: two ends are asked for.": _difference,
+        "this is centre and half width: the two ends are asked for.": (
+            lambda w, x: (_difference(w, x), 1.96 * _error(w, x))
+        ),
+    },
+)
+
+# --- reading a figure ---------------------------------------------------------------------------
+
+Duels = dict[str, tuple[int, int]]
+DUELS: Duels = {"A": (12, 8), "B": (120, 80), "C": (45, 55), "D": (400, 500), "E": (9, 1)}
+WORDS = ("first", "second", "open")
+
+
+def _word(wins: int, losses: int) -> str:
+    low, high = _bar(wins, losses)
+    return "first" if low > 0 else "second" if high < 0 else "open"
+
+
+def _shuffled(rng: np.random.Generator) -> Duels:
+    """The same five duels under other letters, some with winner and loser swapped."""
+    votes = [list(DUELS.values())[k] for k in rng.permutation(len(DUELS))]
+    swaps = rng.integers(2, size=len(DUELS)).tolist()
+    return {
+        name: (x, w) if swap else (w, x)
+        for name, (w, x), swap in zip(DUELS, votes, swaps, strict=True)
+    }
+
+
+def _truth(duels: Duels) -> list[str]:
+    return [_word(*votes) for votes in duels.values()]
+
+
+def _misread(duels: Duels) -> dict[str, list[str]]:
+    """What each misconception reads."""
+    truth = _truth(duels)
+    by_dots = ["first" if w > x else "second" for w, x in duels.values()]
+    by_number = [t if sum(v) > 50 else "open" for t, v in zip(truth, duels.values(), strict=True)]
+    other = {"first": "second", "second": "first", "open": "open"}
+    return {
+        "you read the dots: the bars say whether a lead could be chance.": by_dots,
+        "not all is open: some bars do not touch zero.": ["open"] * len(duels),
+        "right of zero the reward of the first response is the larger one.": (
+            [other[word] for word in truth]
+        ),
+        "ten votes are few, but nine to one is far from even: only the bar counts.": by_number,
+        "an interval that touches zero leaves it open; here it is the other way round.": (
+            ["open" if t != "open" else d for t, d in zip(truth, by_dots, strict=True)]
+        ),
+    }
+
+
+def _readings_fault(answer: Any, _: np.random.Generator, duels: Duels) -> str | None:
+    """What is wrong with the words for the duels."""
+    if is_blank(answer):
+        return NOT_YET
+    if not isinstance(answer, tuple | list) or len(answer) != len(duels):
+        return f"expected a list of {len(duels)} words, for the duels {', '.join(duels)}."
+    given, truth = list(answer), _truth(duels)
+    if any(is_blank(word) for word in given):
+        return NOT_YET
+    strange = [word for word in given if word not in WORDS]
+    if strange:
+        return f'{strange[0]!r} is none of the three words "first", "second", "open".'
+    if value_fault(given, truth, {}) is None:
+        return None
+    for sentence, mistaken in _misread(duels).items():
+        if given == mistaken:
+            return sentence
+    wrong = next(name for name, mine, true in zip(duels, given, truth, strict=True) if mine != true)
+    return f"look at duel {wrong} again: on which side of zero does its bar lie, if on one?"
+
+
+readings = Task("readings", _readings_fault, _misread(DUELS), _shuffled, DUELS)

@@ -1,0 +1,387 @@
+"""Assignment 2: the price of every policy, and what becomes of it when Z or beta goes astray."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+from scipy.special import logsumexp, rel_entr, softmax
+
+from dpo_edu import symbolic
+from dpo_edu.grading import (
+    NOT_YET,
+    Case,
+    OneOf,
+    case,
+    expression_task,
+    function_fault,
+    function_task,
+)
+from dpo_edu.symbolic import Z, beta, i, p, q, r, total
+
+Floats = NDArray[np.float64]
+Function = Callable[..., Any]
+
+
+# --- 1 the objective ----------------------------------------------------------------------------
+
+
+def _policies(rng: np.random.Generator) -> list[Case]:
+    """Policies with their problems: one prompt, several, zeros in the policy and the reference."""
+    one = case(rng.dirichlet(np.ones(4)), rng.normal(size=4), rng.dirichlet(np.ones(4)), beta=0.5)
+    policies, refs = rng.dirichlet(np.ones(5), size=(2, 3))
+    policies[0], policies[1, :2] = [0, 0, 1, 0, 0], 0
+    policies[1] /= policies[1].sum()
+    many = case(policies, rng.normal(size=(3, 5)), refs, beta=2.0)
+    gone = np.array([0.5, 0.5, 0.0])
+    half = case(rng.permutation([0.2, 0.8]), rng.normal(size=2), np.full(2, 0.5), beta=3.0)
+    zero = case(np.array([0.3, 0.7, 0.0]), rng.normal(size=3), gone, beta=0.7)
+    return [one, many, half, zero]
+
+
+def _objective(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+    return (policy * reward).sum(axis=-1) - beta * rel_entr(policy, ref).sum(axis=-1)
+
+
+def _variant(gain: Function, price: Function, beta_is: Function = lambda b: b) -> Function:
+    """E[r] - beta KL with other ideas of the two terms and of beta."""
+
+    def value(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+        return gain(policy, reward) - beta_is(beta) * price(policy, ref)
+
+    return value
+
+
+def _mean(policy: Floats, reward: Floats) -> Any:
+    return (policy * reward).sum(axis=-1)
+
+
+def _kl(policy: Floats, ref: Floats) -> Any:
+    return rel_entr(policy, ref).sum(axis=-1)
+
+
+def _nearly(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """What is right but for an epsilon is told so."""
+    if fault in (None, NOT_YET) or function_fault(answer, _objective, cases, tolerance=1e-2):
+        return fault
+    return "close, but not equal: no epsilon in the logarithm; where the policy is 0 the term is 0."
+
+
+objective = function_task(
+    "objective",
+    truth=_objective,
+    cases=_policies,
+    then=_nearly,
+    mistakes={
+        "0 log 0 comes out as nan: where the policy is 0 the term is 0.": (
+            _variant(_mean, lambda p, q: (p * np.log(p / q)).sum(axis=-1))
+        ),
+        "here straying from the reference pays: is a sign wrong, or the ratio upside down?": (
+            _variant(_mean, _kl, lambda b: -b)
+        ),
+        "beta is missing in front of KL.": _variant(_mean, _kl, lambda b: 1),
+        "beta divides KL: the dearer it is to stray, the larger the price must be.": (
+            _variant(_mean, _kl, lambda b: 1 / b)
+        ),
+        "this is KL(ref || pi): the expectation of the log-ratio is under the policy.": (
+            _variant(_mean, lambda p, q: _kl(q, p))
+        ),
+        "the rewards have no weights: their expectation is under the policy.": (
+            _variant(lambda p, r: r.mean(axis=-1), _kl)
+        ),
+        "a mean over responses where a sum belongs: the weights are in the policy already.": (
+            _variant(lambda p, r: (p * r).mean(axis=-1), lambda p, q: rel_entr(p, q).mean(axis=-1))
+        ),
+        "one number for each prompt is asked for: sum over the last axis only.": (
+            _variant(lambda p, r: (p * r).sum(), lambda p, q: rel_entr(p, q).sum())
+        ),
+    },
+)
+
+# --- 2 the projection ---------------------------------------------------------------------------
+
+PARTITION = total(q[i] * sp.exp(r[i] / beta))
+STAR = q[i] * sp.exp(r[i] / beta) / Z
+
+
+def _divergence(first: sp.Expr, second: sp.Expr) -> sp.Expr:
+    return total(first * sp.log(first / second))
+
+
+def _written_out(expression: sp.Expr) -> sp.Expr:
+    """Z as its sum: both spellings are right."""
+    return expression.subs(Z, PARTITION)
+
+
+TOP, PRICE = beta * sp.log(Z), beta * _divergence(p[i], STAR)
+completed = expression_task(
+    "completed",
+    truth=TOP - PRICE,
+    through=_written_out,
+    mistakes={
+        "this is equal to J, but holds even for numbers that do not add up to 1: "
+        "use that the policy does, so that log Z stands alone.": symbolic.objective(),
+        "the distance is subtracted: the farther from pi*, the smaller J.": TOP + PRICE,
+        "the distance is from pi*, not from the reference.": TOP - beta * _divergence(p[i], q[i]),
+        "the distance has lost its beta.": TOP - PRICE / beta,
+        "the constant has lost its beta.": TOP / beta - PRICE,
+        "the divergence is the other way round: its weights are the policy's.": (
+            TOP - beta * _divergence(STAR, p[i])
+        ),
+        "the denominator is not pi* yet: divide it by Z.": TOP - PRICE.subs(Z, 1),
+        "beta divides the reward in pi*.": (
+            TOP - beta * _divergence(p[i], q[i] * sp.exp(r[i] * beta) / Z)
+        ),
+        "this is -J/beta, which source B minimises: J itself is asked for.": (PRICE - TOP) / beta,
+        "where is the constant?": -PRICE,
+    },
+)
+
+# --- 3 the gap ----------------------------------------------------------------------------------
+
+
+def _log_star(reward: Floats, ref: Floats, b: float) -> Any:
+    with np.errstate(divide="ignore"):
+        weight = np.log(ref) + reward / b
+    return weight - logsumexp(weight, axis=-1, keepdims=True)
+
+
+def _star(reward: Floats, ref: Floats, b: float) -> Any:
+    return np.exp(_log_star(reward, ref, b))
+
+
+def _naive_star(reward: Floats, ref: Floats, b: float) -> Any:
+    weight = ref * np.exp(reward / b)
+    return weight / weight.sum(axis=-1, keepdims=True)
+
+
+def _terms(policy: Floats, log_other: Any) -> Any:
+    """The terms of KL(policy || other), from the other's logarithm."""
+    inside = np.where(policy > 0, policy, 1)
+    return np.where(policy > 0, policy * (np.log(inside) - log_other), 0)
+
+
+def _best_minus_reached(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+    best = beta * logsumexp(reward / beta, b=ref, axis=-1)
+    return best - _objective(policy, reward, ref, beta=beta)
+
+
+def _price(price: Function, factor: Function = lambda b: b) -> Function:
+    """factor(beta) times a price of (policy, reward, ref, beta)."""
+
+    def gap(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+        return factor(beta) * price(policy, reward, ref, beta)
+
+    return gap
+
+
+def _distance(policy: Floats, reward: Floats, ref: Floats, b: float) -> Any:
+    return _terms(policy, _log_star(reward, ref, b)).sum(axis=-1)
+
+
+def _beside_problems(rng: np.random.Generator) -> list[Case]:
+    """The policies of task 1, the best policy itself, and rewards of 1000."""
+    reward, ref = rng.normal(size=4), rng.dirichlet(np.ones(4))
+    best = case(_star(reward, ref, 0.4), reward, ref, beta=0.4)
+    far = np.array([1000.0, 999.0, -1000.0]) + rng.normal()
+    large = case(rng.dirichlet(np.full(3, 5.0)), far, np.full(3, 1 / 3), beta=0.7)
+    low = case(
+        rng.dirichlet(np.full(3, 5.0)), rng.normal(size=3) - 1000, ref[1:] / ref[1:].sum(), beta=1.0
+    )
+    return [*_policies(rng), best, large, low]
+
+
+gap = function_task(
+    "gap",
+    truth=_best_minus_reached,
+    cases=_beside_problems,
+    mistakes={
+        "exp(r/beta) overflows at rewards of 1000: stay in logarithms, as logsumexp does.": OneOf(
+            [
+                _price(lambda p, r, q, b: rel_entr(p, _naive_star(r, q, b)).sum(axis=-1)),
+                _price(
+                    lambda p, r, q, b: (
+                        np.log((q * np.exp(r / b)).sum(axis=-1)) - _objective(p, r, q, beta=b) / b
+                    )
+                ),
+            ]
+        ),
+        "it is infinite where pi* underflows to 0: "
+        "do not take the logarithm of pi*, write log pi* down.": (
+            _price(lambda p, r, q, b: rel_entr(p, _star(r, q, b)).sum(axis=-1))
+        ),
+        "0 log 0 comes out as nan: where the policy is 0 the term is 0.": (
+            _price(lambda p, r, q, b: (p * (np.log(p) - _log_star(r, q, b))).sum(axis=-1))
+        ),
+        "two things at once: a policy of 0 gives nan, and a pi* that underflows gives inf.": (
+            _price(lambda p, r, q, b: (p * np.log(p / _star(r, q, b))).sum(axis=-1))
+        ),
+        "it is negative: J(pi*) comes first.": _price(_distance, lambda b: -b),
+        "the divergence is in nats: which factor makes it reward?": _price(_distance, lambda b: 1),
+        "beta divides the divergence, and should multiply it.": _price(_distance, lambda b: 1 / b),
+        "the divergence is the other way round: its weights are the policy's.": (
+            _price(lambda p, r, q, b: rel_entr(_star(r, q, b), p).sum(axis=-1))
+        ),
+        "this is the distance from the reference: the best policy must come out at 0.": (
+            _price(lambda p, r, q, b: _kl(p, q))
+        ),
+        "this is J(pi*) - J(ref): what does the policy in question reach?": (
+            lambda p, r, q, *, beta: _best_minus_reached(q, r, q, beta=beta)
+        ),
+        "a mean over responses where a sum belongs.": (
+            _price(lambda p, r, q, b: _terms(p, _log_star(r, q, b)).mean(axis=-1))
+        ),
+        "one number for each prompt is asked for: sum over the last axis only.": (
+            _price(lambda p, r, q, b: _terms(p, _log_star(r, q, b)).sum())
+        ),
+    },
+)
+
+# --- 4 the missing response ---------------------------------------------------------------------
+
+
+def _tables(rng: np.random.Generator) -> list[Case]:
+    """Six tables in which another response is missing each time.
+
+    The probabilities are far apart, so rounding cannot hide the missing one.
+    """
+    tables = []
+    for missing in rng.permutation(6):
+        star = rng.permutation([0.34, 0.25, 0.18, 0.12, 0.07, 0.04])
+        ref, b = rng.dirichlet(np.full(6, 5.0)), rng.choice([0.25, 0.5, 2.0])
+        reward = b * np.log(star / ref) + rng.normal()
+        tables.append(case(star / (1 - star[missing]), reward, ref, beta=float(b)))
+    return tables
+
+
+def _by_trying(printed: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+    weight = ref * np.exp(reward / beta)
+    misses = [abs(printed - weight / np.delete(weight, m).sum()).max() for m in range(len(ref))]
+    return np.argmin(misses)
+
+
+missing_response = function_task(
+    "missing_response",
+    truth=_by_trying,
+    cases=_tables,
+    tolerance=1e-6,
+    mistakes={
+        "this is the largest entry: all entries are too large by the same factor, "
+        "so their size does not betray the missing one.": (
+            lambda printed, reward, ref, *, beta: np.argmax(printed)
+        ),
+        "this is the smallest entry: the entries are what they are, only Z is too small.": (
+            lambda printed, reward, ref, *, beta: np.argmin(printed)
+        ),
+        "this is the least likely response of the reference: "
+        "a natural one to forget, but the table may have forgotten another.": (
+            lambda printed, reward, ref, *, beta: np.argmin(ref)
+        ),
+        "this is the response with the lowest reward, whatever the table says.": (
+            lambda printed, reward, ref, *, beta: np.argmin(reward)
+        ),
+        "responses are counted from 0.": lambda *given, beta: 1 + _by_trying(*given, beta=beta),
+        "this is its entry in the table: at which index does it stand?": (
+            lambda printed, *given, beta: printed[_by_trying(printed, *given, beta=beta)]
+        ),
+        "this is what the entries sum to: which response makes it exceed 1?": (
+            lambda printed, reward, ref, *, beta: printed.sum()
+        ),
+    },
+)
+
+# --- 5 and 6 beta in the wrong place ------------------------------------------------------------
+
+
+def _summit(factor: Any, exponent: Any, weight: Any = q[i]) -> sp.Expr:
+    """The form of the largest objective: factor log sum(weight exp(exponent))."""
+    return factor * sp.log(total(weight * sp.exp(exponent)))
+
+
+repaired = expression_task(
+    "repaired",
+    truth=_summit(beta, r[i] / beta),
+    mistakes={
+        "nothing is repaired: this is what was printed.": _summit(1 / beta, beta * r[i]),
+        "the exponent is repaired; the factor outside has the unit of a reward too.": (
+            _summit(1 / beta, r[i] / beta)
+        ),
+        "the factor outside is repaired; an exponent has no unit, and this one has.": (
+            _summit(beta, beta * r[i])
+        ),
+        "beta outside is gone: a logarithm alone is no reward.": _summit(1, r[i] / beta),
+        "beta in the exponent is gone: r alone has a unit.": _summit(beta, r[i]),
+        "both betas are gone: this is right for beta = 1 only.": _summit(1, r[i]),
+        "the reference has got lost.": _summit(beta, r[i] / beta, 1),
+        "this is Z and its factor: where is the logarithm?": beta * PARTITION,
+        "right as far as it goes: write Z out, its exponent is in question.": beta * sp.log(Z),
+    },
+)
+
+
+def _leashes(rng: np.random.Generator) -> list[Case]:
+    """Problems with short leashes, long ones, and beta = 1, where nothing is lost."""
+    one = case(rng.normal(size=4), rng.dirichlet(np.ones(4)), beta=0.4)
+    many = case(rng.normal(size=(3, 5)), rng.dirichlet(np.ones(5), size=3), beta=2.5)
+    same = case(rng.normal(size=3), rng.dirichlet(np.ones(3)), beta=1.0)
+    return [one, many, same]
+
+
+def _swapped(reward: Floats, ref: Floats, b: float) -> Any:
+    return softmax(np.log(ref) + b * reward, axis=-1)
+
+
+def _loss(reward: Floats, ref: Floats, *, beta: float) -> Any:
+    return beta * rel_entr(_swapped(reward, ref, beta), _star(reward, ref, beta)).sum(axis=-1)
+
+
+def _between(first: Function, second: Function, b_first: Function, b_second: Function) -> Function:
+    """J of a first policy minus J of a second, each with its own idea of beta in J."""
+
+    def difference(reward: Floats, ref: Floats, *, beta: float) -> Any:
+        one = _objective(first(reward, ref, beta), reward, ref, beta=b_first(beta))
+        return one - _objective(second(reward, ref, beta), reward, ref, beta=b_second(beta))
+
+    return difference
+
+
+def _right(b: float) -> float:
+    return b
+
+
+def _inverse(b: float) -> float:
+    return 1 / b
+
+
+swap_loss = function_task(
+    "swap_loss",
+    truth=_loss,
+    cases=_leashes,
+    mistakes={
+        "J has beta swapped as well: only the policy makes the mistake, J keeps its beta.": (
+            _between(_star, _swapped, _inverse, _inverse)
+        ),
+        "each policy is measured with a beta of its own: J has one beta for both.": (
+            _between(_star, _swapped, _right, _inverse)
+        ),
+        "the sign: a loss is J(pi*) minus the rest.": _between(_swapped, _star, _right, _right),
+        "0 for every beta: is beta swapped in the policy at all?": (
+            lambda reward, ref, *, beta: np.zeros(reward.shape[:-1])
+        ),
+        "this is the divergence in nats: which factor makes it reward?": (
+            lambda reward, ref, *, beta: _loss(reward, ref, beta=beta) / beta
+        ),
+        "the divergence is the other way round: its weights are the swapped policy's.": (
+            lambda reward, ref, *, beta: (
+                beta * _kl(_star(reward, ref, beta), _swapped(reward, ref, beta))
+            )
+        ),
+        "this is what the reference loses: where is the swapped policy?": (
+            _between(_star, lambda r, q, b: q, _right, _right)
+        ),
+        "one number for each prompt is asked for: sum over the last axis only.": (
+            lambda reward, ref, *, beta: _loss(reward, ref, beta=beta).sum()
+        ),
+    },
+)
