@@ -49,6 +49,7 @@ lint: setup  ## formatting, style and types
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m ruff check .
 	@$(VENV) -m mypy
+	@for grader in exercises/source/*/grader.py; do $(VENV) -m mypy $$grader || exit 1; done
 
 mutants: setup  ## break dpo_edu token by token: what does no test notice? (about an hour)
 	@$(VENV) -m tools.mutants

@@ -36,13 +36,16 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ["cvxpy", "choix", "hypothesis", "IPython", "matplotlib.pyplot", "mpmath", "nbformat"]
 HEAVY += ["hypothesis.extra.numpy", "PIL.Image", "scipy.optimize", "scipy.stats", "sympy", "torch"]
 HEAVY += ["torch._dynamo", "torch.testing", "tqdm.auto"]
+GRADERS = "exercises/source"
 #: Test files of modules that have others than one of their own name.
 TESTED_BY = {
     "_ascent": ("rlhf",),
     "_estimate": ("preferences", "rankings"),
     "symbolic": ("symbolic", "points"),
+    "_alike": ("tasks", "graders"),
     "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("compare", "ledger"),
+    "grading": ("tasks", "graders"),
     "_fit": ("training",),
     "_newton": ("training",),
     "_run": ("training", "rlhf"),
@@ -64,10 +67,22 @@ class BadRun(Exception):
 # --- drawing ------------------------------------------------------------------------------------
 
 
-def modules(package: Path, graders: bool = False) -> list[str]:
-    """The modules of the package, or its graders: paths below it."""
-    folder = package / "exercises" if graders else package
-    return sorted(p.relative_to(package).as_posix() for p in folder.glob("*.py"))
+def modules(root: Path, graders: bool = False) -> list[str]:
+    """The modules of the package by name, or the graders, each with the folder it is in."""
+    if graders:
+        return sorted(f"{p.parent.name}/{p.name}" for p in (root / GRADERS).glob("*/grader.py"))
+    return sorted(path.name for path in (root / "dpo_edu").glob("*.py"))
+
+
+def path_of(root: Path, module: str) -> Path:
+    """Where a module of the package or a grader is."""
+    return root / (GRADERS if "/" in module else "dpo_edu") / module
+
+
+def stem_of(module: str) -> str:
+    """What a module is called, and a grader's assignment without its number."""
+    path = Path(module)
+    return path.parent.name.partition("_")[2] or path.stem
 
 
 def draw(sources: dict[str, str], number: int, seed: int) -> list[Mutation]:
@@ -95,10 +110,10 @@ def excuses(path: Path) -> dict[tuple[str, str, str], str]:
     return {(row["module"], row["line"], row["mutation"]): row["argument"] for row in rows}
 
 
-def stale(excused: dict[tuple[str, str, str], str], package: Path) -> list[str]:
+def stale(excused: dict[tuple[str, str, str], str], root: Path) -> list[str]:
     """Excuses for mutants that the package no longer has."""
-    names = modules(package) + modules(package, graders=True)
-    known = {m.key for n in names for m in mutations((package / n).read_text("utf-8"), n)}
+    names = modules(root) + modules(root, graders=True)
+    known = {m.key for n in names for m in mutations(path_of(root, n).read_text("utf-8"), n)}
     return [" | ".join(key) for key in excused if key not in known]
 
 
@@ -130,14 +145,15 @@ def forked(work: Callable[[], int], seconds: float) -> int:
 
 @contextmanager
 def broken_copy(root: Path, mutation: Mutation | None) -> Iterator[Path]:
-    """A folder that holds a copy of the package with the mutation in it."""
+    """A folder that holds a copy of the package, and of the graders, with the mutation in it."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "dpo_edu")
         ignored = shutil.ignore_patterns(f"{Path(mutation.module).stem}.*.pyc" if mutation else "-")
-        shutil.copytree(root / "dpo_edu", copy, ignore=ignored)
+        for part in ("dpo_edu", GRADERS):
+            if (root / part).exists():
+                shutil.copytree(root / part, Path(folder, part), ignore=ignored)
         if mutation:
-            source = (copy / mutation.module).read_text("utf-8")
-            (copy / mutation.module).write_text(mutation.apply(source), "utf-8")
+            path = path_of(Path(folder), mutation.module)
+            path.write_text(mutation.apply(path.read_text("utf-8")), "utf-8")
         yield Path(folder)
 
 
@@ -146,6 +162,7 @@ def run_tests(root: Path, folder: Path, tests: list[str]) -> int:
     import pytest
 
     os.environ["PYTHONPATH"] = str(folder)
+    os.environ["GRADERS"] = str(folder / GRADERS)
     sys.path.insert(0, str(folder))
     os.chdir(root)
     settings = [f"pythonpath={folder} . tests {folder}", "addopts=--doctest-modules"]
@@ -233,16 +250,18 @@ class Suite:
 
     def own_names(self, module: str) -> list[str]:
         """The test files of a module, as far as there are some."""
-        stem = Path(module).stem
+        stem = stem_of(module)
         names = ("graders",) if "/" in module else TESTED_BY.get(stem, (stem,))
         files = [f"tests/test_{name}.py" for name in names]
         return [file for file in files if (self.root / file).exists()]
 
     def own_tests(self, module: str) -> list[Stage]:
         """Its doctests and its test files."""
-        tests = [f"{{copy}}/dpo_edu/{module}", *self.own_names(module)]
-        if "/" in module and module != "exercises/tasks.py":
-            tests += ["-k", Path(module).stem]  # a grader is tried with its own answers
+        tests = self.own_names(module)
+        if "/" in module:
+            tests += ["-k", stem_of(module)]  # a grader is tried with its own answers
+        else:
+            tests = [f"{{copy}}/dpo_edu/{module}", *tests]
         tests += [f"--deselect={test}" for test in SLOW]
         return [self.pytest(f"tests of {module}", tests)]
 
@@ -396,12 +415,12 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--stages", type=int, default=len(STAGES), help="only the first of these")
     parser.add_argument("--again", action="store_true", help="only what survived the last run")
     options = parser.parse_args(arguments)
-    if old := stale(excuses(root / "tests" / "mutants_excused.toml"), root / "dpo_edu"):
+    if old := stale(excuses(root / "tests" / "mutants_excused.toml"), root):
         raise BadRun(f"excused, but not in the package: {'; '.join(old)}")
-    names = modules(root / "dpo_edu", options.graders)
-    sources = {name: (root / "dpo_edu" / name).read_text("utf-8") for name in names}
+    names = modules(root, options.graders)
+    sources = {name: path_of(root, name).read_text("utf-8") for name in names}
     drawn = draw(sources, options.number, options.seed)
-    drawn = [m for m in drawn if options.only in (None, Path(m.module).stem)]
+    drawn = [m for m in drawn if options.only in (None, stem_of(m.module))]
     print(f"{len(drawn)} mutants of {len(names)} modules, seed {options.seed}")
     build, name = root / "build", "mutants_of_graders" if options.graders else "mutants"
     build.mkdir(exist_ok=True)
