@@ -67,7 +67,7 @@ def get_kernel_message(self: plugin.IPyNbFile, *given: Any, **named: Any) -> Any
 def compare_outputs(self: plugin.IPyNbCell, test: Any, ref: Any, skip_compare: Any = None) -> bool:
     """Whether the outputs are the committed ones; if not, where they part is reported."""
     code = [cell for cell in self.parent.nb.cells if cell.cell_type == "code"]
-    found = list(check.unlike(*(without_ids(outputs) for outputs in (ref, test))))
+    found = list(check.unlike(*(as_stored(outputs) for outputs in (ref, test))))
     (again,) = (cell for cell in self.parent.fresh.cells if cell.id == self.cell.id)
     again.outputs = test
     if self.cell is code[-1]:
@@ -78,12 +78,13 @@ def compare_outputs(self: plugin.IPyNbCell, test: Any, ref: Any, skip_compare: A
     return not found
 
 
-def without_ids(value: Any) -> Any:
-    """Outputs whose random ids are all the same."""
+def as_stored(value: Any) -> Any:
+    """Outputs with the text that a file has for a widget, and whose random ids are all the same."""
     if isinstance(value, dict):
-        return {key: without_ids(part) for key, part in value.items()}
+        text = {"text/plain": notebooks.WIDGET_TEXT} if notebooks.WIDGET in value else {}
+        return {key: as_stored(part) for key, part in (value | text).items()}
     if isinstance(value, list):
-        return [without_ids(part) for part in value]
+        return [as_stored(part) for part in value]
     return re.sub(r"^[0-9a-f]{32}$", "id", value) if isinstance(value, str) else value
 
 

@@ -31,6 +31,7 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_TEXT = "Run the notebook to see what can be moved here."
 REMEDIES = {  # where a file cannot be written
     errno.ENOSPC: "make room on the disk",
     errno.EROFS: "use a disk that can be written to",
@@ -158,7 +159,7 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
-                output.data["text/plain"] = "Run the notebook to see what can be moved here."
+                output.data["text/plain"] = WIDGET_TEXT
     return result
 
 
