@@ -1,8 +1,9 @@
 """The policy that maximises ``E_pi[r] - beta D_f(pi || pi_ref)`` for leashes other than KL.
 
     D_f(pi || pi_ref) = sum_y pi_ref(y) f(u(y)),   u = pi/pi_ref,   f convex, f(1) = 0
-    pi*(y) = pi_ref(y) max(0, g((r(y) - lambda)/beta)),   g = (f')^-1,   sum_y pi*(y) = 1
+    pi*(y) = pi_ref(y) max(0, g((r(y) + lambda)/beta)),   g = (f')^-1,   sum_y pi*(y) = 1
 
+Here lambda is the multiplier of sum_y pi(y) = 1 in the Lagrangian ``J + lambda (sum_y pi(y) - 1)``.
 Policies are those on the support of pi_ref. Solved for is not lambda but t, the ratio u of a best
 response: in terms of t no digits are lost where f' nears its upper bound.
 
@@ -36,7 +37,7 @@ class Divergence:
     slope : f'(u), increasing.
     inverse_slope : g = (f')^-1; 0 below `slope_at_zero`, infinite above `slope_at_infinity`.
     slope_at_zero : f'(0+). Where it is finite, responses can drop to zero mass.
-    slope_at_infinity : the supremum of f'. Where it is finite, lambda > max r - beta sup f'.
+    slope_at_infinity : the supremum of f'. Where it is finite, lambda < beta sup f' - max r.
     below : ``g(f'(t) - d)``, the ratio of a response that lies d below one of ratio t, in a form
         that loses no digits; None to work it out from `slope` and `inverse_slope`.
 
@@ -226,7 +227,7 @@ def objective(
 def optimal_policy(
     reward: ArrayLike, ref: ArrayLike, *, beta: float, divergence: Divergence
 ) -> Floats:
-    """The best policy ``pi*(y) = pi_ref(y) max(0, g((r(y) - lambda)/beta))``.
+    """The best policy ``pi*(y) = pi_ref(y) max(0, g((r(y) + lambda)/beta))``.
 
     Parameters
     ----------
@@ -250,14 +251,13 @@ def optimal_policy(
 def multiplier(reward: ArrayLike, ref: ArrayLike, *, beta: float, divergence: Divergence) -> Floats:
     """The multiplier lambda of ``sum_y pi(y) = 1``, ``(...)`` in reward units.
 
-    ``r - beta f'(pi*/pi_ref) = lambda`` wherever pi* > 0. For reverse KL it is beta (log Z - 1),
-    the negative of claim G3's, whose Lagrangian adds what is subtracted here. Arguments and errors
-    as for `optimal_policy`.
+    ``r - beta f'(pi*/pi_ref) + lambda = 0`` wherever pi* > 0. For reverse KL it is
+    beta (1 - log Z), claim G3's. Arguments and errors as for `optimal_policy`.
 
     Source: claims F1 and F3.
 
     >>> float(multiplier([1.0, 1.0], [0.5, 0.5], beta=2.0, divergence=reverse_kl))
-    -1.0
+    1.0
     """
     return _solve(reward, ref, beta, divergence)[1]
 
@@ -311,7 +311,7 @@ def _solve(
         t = _ratio_of_best(behind, ref_[x][on], _known(divergence))
         weight = ref_[x][on] * divergence.ratio_below(t, behind)
         policy[x][on] = weight / weight.sum()
-        lam[x] = best[x] - b * float(divergence.slope(np.asarray(t)))
+        lam[x] = b * float(divergence.slope(np.asarray(t))) - best[x]
     return policy, lam
 
 

@@ -65,13 +65,13 @@ def exact_policy(reward, ref, beta, divergence):
         r, q = ([mpmath.mpf(float(x)) for x in xs] for xs in (reward, ref))
         b = mpmath.mpf(float(beta))
         best = max(r)
-        # In t, the ratio of the best: lambda = best - b f'(t).
+        # In t, the ratio of the best: lambda = b f'(t) - best.
         low, high = mpmath.mpf(1) / sum(q), 1 / min(q)
         for _ in range(200):
             t = (low + high) / 2
             u = [inverse(slope(t) - (best - x) / b) for x in r]
             low, high = (t, high) if mpmath.fdot(q, u) < 1 else (low, t)
-        return [float(x * y) for x, y in zip(q, u, strict=True)], float(best - b * slope(t))
+        return [float(x * y) for x, y in zip(q, u, strict=True)], float(b * slope(t) - best)
 
 
 def agrees_with_many_digits(reward, ref, beta, divergence):
@@ -184,9 +184,14 @@ def test_under_reverse_kl_it_is_the_gibbs_policy(problem):
     expected = gibbs.optimal_policy(reward, ref, beta=beta)
     normal = expected > 1e-300
     np.testing.assert_allclose(found[normal], expected[normal], rtol=1e-12)
+
+
+@given(problems())
+def test_under_reverse_kl_the_multiplier_is_beta_times_one_minus_log_z(problem):
+    reward, ref, beta = problem
     lam = divergences.multiplier(reward, ref, beta=beta, divergence=reverse_kl)
     log_z = gibbs.log_partition(reward, ref, beta=beta)
-    assert lam == pytest.approx(beta * (log_z - 1), rel=1e-12, abs=1e-12 * max(1, beta))
+    assert lam == pytest.approx(beta * (1 - log_z), rel=1e-12, abs=1e-12 * max(1, beta))
 
 
 @pytest.mark.parametrize("beta", [1e-3, 0.05, 1.0, 30.0, 1e3])
@@ -221,7 +226,7 @@ def solved_by_cvxpy(reward, ref, beta, name, alpha=0.5):
     whole = cp.sum(p) == 1
     program = cp.Problem(cp.Maximize(reward @ p - beta * penalty), [whole, p >= 0])
     program.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
-    return p.value, whole.dual_value
+    return p.value, -whole.dual_value  # cvxpy subtracts dual times (sum - 1)
 
 
 @pytest.mark.parametrize("divergence", [*FIVE, mixed_chi_square], ids=lambda d: d.name)
@@ -231,9 +236,9 @@ def test_a_convex_solver_finds_the_same_policy_and_multiplier(divergence):
         reward, ref = rng.normal(size=5), rng.dirichlet(np.full(5, 3.0))
         found = divergences.optimal_policy(reward, ref, beta=beta, divergence=divergence)
         lam = divergences.multiplier(reward, ref, beta=beta, divergence=divergence)
-        policy, dual = solved_by_cvxpy(reward, ref, beta, divergence.name)
+        policy, by_solver = solved_by_cvxpy(reward, ref, beta, divergence.name)
         np.testing.assert_allclose(found, policy, atol=1e-5)
-        assert float(lam) == pytest.approx(dual, abs=1e-4)
+        assert float(lam) == pytest.approx(by_solver, abs=1e-4)
 
 
 @each
@@ -247,11 +252,11 @@ def test_it_is_a_policy_and_meets_its_conditions(divergence, problem):
     assert (policy >= 0).all() and not policy[~on].any()
     if np.isfinite(divergence.slope_at_infinity):
         top = reward[on].max()
-        slack = lam - (top - beta * divergence.slope_at_infinity)
+        slack = beta * divergence.slope_at_infinity - top - lam
         assert slack > -1e-12 * max(abs(top), beta, abs(lam))
     # Judged as a policy: what the conditions say about pi, given lambda.
     with np.errstate(over="ignore"):
-        u = divergence.inverse_slope((reward[on] - lam) / beta)
+        u = divergence.inverse_slope((reward[on] + lam) / beta)
     # Where f' is steep or flat lambda carries fewer digits than pi; leave those ratios out.
     ratio = policy[on] / ref[on]
     scale = np.abs(np.append(reward[on], lam)).max() / beta + np.abs(
@@ -273,7 +278,7 @@ def test_a_constant_added_to_the_reward_moves_only_the_multiplier(divergence, pr
         divergences.multiplier(r, ref, beta=beta, divergence=divergence)
         for r in (reward, reward + shift)
     ]
-    assert lams[1] - lams[0] == pytest.approx(shift, abs=1e-12 * (np.abs(lams).max() + 1000))
+    assert lams[0] - lams[1] == pytest.approx(shift, abs=1e-12 * (np.abs(lams).max() + 1000))
 
 
 @each
@@ -304,7 +309,7 @@ def test_equal_rewards_give_the_reference_and_a_multiplier_of_slope_one(divergen
     found = divergences.optimal_policy(np.full(3, 7.0), ref, beta=2.0, divergence=divergence)
     np.testing.assert_allclose(found, ref, atol=1e-14)
     lam = divergences.multiplier(np.full(3, 7.0), ref, beta=2.0, divergence=divergence)
-    assert float(lam) == pytest.approx(7 - 2 * float(divergence.slope(np.array(1.0))), abs=1e-12)
+    assert float(lam) == pytest.approx(2 * float(divergence.slope(np.array(1.0))) - 7, abs=1e-12)
 
 
 def test_chi_square_drops_responses_to_exactly_zero():
@@ -316,13 +321,13 @@ def test_chi_square_drops_responses_to_exactly_zero():
 
 
 def test_a_best_response_may_have_all_but_no_reference_mass():
-    """Its ratio is 1e200, and of reverse KL lambda = max r - beta (1 + log 1e200)."""
+    """Its ratio is 1e200, and of reverse KL lambda = beta (1 + log 1e200) - max r."""
     ref = np.array([1e-200, 1.0])
     arguments = {"beta": 1.0, "divergence": reverse_kl}
     found = divergences.optimal_policy([1000.0, 0.0], ref, **arguments)
     np.testing.assert_allclose(found, [1.0, 0.0], atol=1e-12)
     lam = divergences.multiplier([1000.0, 0.0], ref, **arguments)
-    assert float(lam) == pytest.approx(999 - 200 * np.log(10), rel=1e-13)
+    assert float(lam) == pytest.approx(200 * np.log(10) - 999, rel=1e-13)
 
 
 @each
@@ -332,7 +337,7 @@ def test_rewards_that_differ_by_less_than_rounding_are_equal_rewards(divergence)
         found = divergences.optimal_policy(reward, ref, **arguments)
         np.testing.assert_allclose(found, ref, atol=1e-15)
         lam = divergences.multiplier(reward, ref, **arguments)
-        assert float(lam) == pytest.approx(-float(divergence.slope(np.array(1.0))), abs=1e-12)
+        assert float(lam) == pytest.approx(float(divergence.slope(np.array(1.0))), abs=1e-12)
 
 
 @each
@@ -382,7 +387,7 @@ def test_the_implicit_reward_differs_from_the_reward_by_the_multiplier(divergenc
     assert (policy > 0).all()
     r_hat = divergences.implicit_reward(policy, ref, **arguments)
     lam = divergences.multiplier(reward, ref, **arguments)
-    np.testing.assert_allclose(r_hat, reward - lam[:, None], atol=1e-10)
+    np.testing.assert_allclose(r_hat, reward + lam[:, None], atol=1e-10)
 
 
 def test_under_reverse_kl_the_implicit_reward_is_that_of_dpo_plus_beta():
