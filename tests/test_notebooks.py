@@ -87,6 +87,13 @@ def test_a_notebook_has_a_figure_and_fetches_nothing(path: Path) -> None:
     assert not re.search(r"!\[[^]]*\]\(http|<img[^>]+http|pip install|urlopen|requests\.", text)
 
 
+@each
+def test_a_paper_that_is_named_by_its_number_is_a_link(path: Path) -> None:
+    cells = [c.source for c in notebooks.read(path).cells if c.cell_type == "markdown"]
+    plain = re.sub(r"\[arXiv:([\d.]+)\]\(https://arxiv\.org/abs/\1\)", "", "\n".join(cells))
+    assert re.findall(r"arxiv\W*\d.*", plain, re.IGNORECASE) == []
+
+
 # --- the rules themselves can fail --------------------------------------------------------------
 
 
