@@ -323,7 +323,8 @@ class Ledger:
             means = "".join(m for m in MEANS if any(e.means == m for e in own))
             print(f"{claim.id:<3} {claim.verdict:<10} {means:<4} {claim.statement}")
         against = contradictions(self.evidence, self._claims)
-        print(f"{len(touched)} claims, {len(self.evidence)} checks, ", end="")
+        checks = counted(len(self.evidence), "check")
+        print(f"{counted(len(touched), 'claim')}, {checks}, ", end="")
         print("not all as claimed." if against else "all as claimed.", *against, sep="\n")
 
     def _known(self, claim: str) -> None:
@@ -457,6 +458,15 @@ def _exact(name: str, value: Any) -> Any:
 def _is(item: Any, module: str, name: str) -> bool:
     """Whether it is of that class, which need not be imported to find that it is not."""
     return module in sys.modules and isinstance(item, getattr(sys.modules[module], name))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "claim"), counted(2, "claim")
+    ('1 claim', '2 claims')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def evidence_in(notebook: Mapping[str, Any]) -> list[Evidence]:

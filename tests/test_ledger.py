@@ -385,7 +385,7 @@ def test_summary_lists_the_claims_touched(book, capsys):
     book.summary()
     text = capsys.readouterr().out
     assert text.splitlines()[0].startswith("G4  holds      SN")
-    assert text.splitlines()[-1] == "1 claims, 2 checks, all as claimed."
+    assert text.splitlines()[-1] == "1 claim, 2 checks, all as claimed."
 
 
 def test_an_order_by_signs_is_of_left_less_right(book):

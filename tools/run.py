@@ -14,6 +14,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from dpo_edu import ledger
+from dpo_edu.ledger import counted
 from tools import notebooks
 
 BOUND = re.compile(r"\| <= ([^\s|]+)$")  # how closely two routes agreed
@@ -43,11 +44,6 @@ def execute_all(paths: list[Path], folder: Path) -> dict[Path, NotebookNode]:
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return {path: done[path] for path in paths}
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 claim``, ``2 claims``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def held(evidence: list[ledger.Evidence]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_markdown_cell
 
+from dpo_edu.ledger import counted
 from tools import notebooks
 
 TARGET = notebooks.BUILD / "slides"
@@ -199,8 +200,7 @@ def main(arguments: list[str] | None = None) -> int | str:
     decks = {path.stem for path in [*chosen, *TARGET.glob("*.html")]}
     for path in chosen:
         notebooks.save(TARGET / f"{path.stem}.html", html(notebooks.read(path), decks=decks))
-    plural = "" if len(chosen) == 1 else "s"
-    print(f"slides of {len(chosen)} notebook{plural} written to build/slides")
+    print(f"slides of {counted(len(chosen), 'notebook')} written to build/slides")
     return 0
 
 
