@@ -15,15 +15,23 @@ from dataclasses import dataclass, field
 import sympy as sp
 from sympy.core.evalf import PrecisionExhausted
 
+
+class _Reference(sp.IndexedBase):  # type: ignore[misc]
+    """The reference policy, typeset as texts write it."""
+
+    def _latex(self, _: object) -> str:
+        return r"\pi_{\mathrm{ref}}"
+
+
 n = sp.Symbol("n", integer=True, positive=True)
 i, j, k = sp.symbols("i j k", integer=True, positive=True)
 p = sp.IndexedBase("pi", positive=True)
-q = sp.IndexedBase("pi^ref", positive=True)
+q = _Reference("pi_ref", positive=True)
 r = sp.IndexedBase("r", real=True)
-beta, Z = sp.symbols("beta Z", positive=True)
+β, Z = sp.symbols("beta Z", positive=True)
 lam = sp.Symbol("lambda", real=True)
 
-POLICIES = ("pi", "pi^ref")  # families that sum to 1 over the responses of a prompt
+POLICIES = ("pi", "pi_ref")  # families that sum to 1 over the responses of a prompt
 FAMILIES = (*POLICIES, "r")  # families that have one member for each response
 DIGITS = 30
 
@@ -43,7 +51,7 @@ def objective() -> sp.Expr:
     >>> objective().has(sp.Sum)
     True
     """
-    return total(p[i] * r[i]) - beta * total(p[i] * sp.log(p[i] / q[i]))
+    return total(p[i] * r[i]) - β * total(p[i] * sp.log(p[i] / q[i]))
 
 
 def lagrangian() -> sp.Expr:
@@ -236,7 +244,7 @@ class Point:
     def text(self, expression: sp.Expr) -> str:
         """The numbers that the expression uses.
 
-        >>> Point(2).text(p[1] / beta)
+        >>> Point(2).text(p[1] / β)
         'n = 2, beta = 7/3, pi = (5/6, 1/6)'
         """
         given = {s: v for s, v in self.given.items() if expression.has(s)}
@@ -246,7 +254,7 @@ class Point:
         parts |= {str(s): str(v) for s, v in {**self._places(expression), **given}.items()}
         numbers = self._numbers(expression)
         if self.genuine and {Z, lam} & numbers.keys():
-            numbers |= {beta: self._number(beta), q[1]: sp.S.One, r[1]: sp.S.One}
+            numbers |= {β: self._number(β), q[1]: sp.S.One, r[1]: sp.S.One}
         for symbol, number in sorted(numbers.items(), key=lambda pair: str(pair[0])):
             name = str(symbol)
             if isinstance(symbol, sp.Indexed) and str(symbol.base) in FAMILIES:
@@ -297,8 +305,8 @@ class Point:
         if isinstance(symbol, sp.Indexed) and str(symbol.base) in FAMILIES:
             return self._of_response(symbol)
         if symbol in (Z, lam) and self.genuine:
-            log_Z = sp.log(self.value(total(q[i] * sp.exp(r[i] / beta))))
-            return sp.exp(log_Z) if symbol == Z else self._number(beta) * (1 - log_Z)
+            log_Z = sp.log(self.value(total(q[i] * sp.exp(r[i] / β))))
+            return sp.exp(log_Z) if symbol == Z else self._number(β) * (1 - log_Z)
         code = _code(symbol, self.seed)
         size = sp.Rational(1 + code % 29, 11) + sp.Rational(not (1 + code % 29) % 11, 3)  # never 1
         number = -size if symbol.is_negative or not (symbol.is_nonnegative or code % 2) else size
@@ -366,7 +374,7 @@ def miss(
         If the difference is not a real number there, if its indices suit no size up to 9, or if
         `at` gives a number to what a policy determines, or one that the symbol cannot stand for.
 
-    >>> miss(sp.exp(r[1]), sp.exp(r[1]) / beta)[1]
+    >>> miss(sp.exp(r[1]), sp.exp(r[1]) / β)[1]
     'n = 2, beta = 4/3, r = (13/7, -6/7)'
     >>> miss(total(p[i]), sp.Integer(1)) is None  # every policy sums to 1
     True
@@ -399,7 +407,7 @@ def _refuse_given(given: Mapping[sp.Expr, sp.Expr], expression: sp.Expr) -> None
     """Refuse numbers for policies, rewards, n, Z, lambda and what only looks like these."""
     scalars = {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
     scalars -= {base.label for base in expression.atoms(sp.IndexedBase)}
-    known = {str(s): s for s in scalars} | {str(s): s for s in (n, Z, lam, beta)}
+    known = {str(s): s for s in scalars} | {str(s): s for s in (n, Z, lam, β)}
     for symbol in scalars:
         if symbol != known[str(symbol)]:
             raise ValueError(f"{symbol}: expected dpo_edu.symbolic's, got another of that name")
@@ -428,7 +436,7 @@ def _can_be(symbol: sp.Expr, number: sp.Expr) -> bool:
 def differs(found: sp.Expr, expected: sp.Expr) -> bool:
     """Whether two expressions certainly differ: `miss` finds a genuine point.
 
-    >>> differs(sp.exp(r[k] / beta), sp.exp(r[k] * beta))
+    >>> differs(sp.exp(r[k] / β), sp.exp(r[k] * β))
     True
     """
     return miss(found, expected) is not None

@@ -14,7 +14,7 @@ import sympy as sp
 from mpmath import exp, log, mpf, workdps
 from tqdm import tqdm
 
-from dpo_edu.symbolic import beta, i, is_zero, j, k, lam, n, p, q, r
+from dpo_edu.symbolic import i, is_zero, j, k, lam, n, p, q, r, β
 
 m = sp.Symbol("m", integer=True, positive=True)
 v, u = sp.symbols("v u", integer=True, positive=True)
@@ -31,7 +31,7 @@ def draw_factor(rng, scope):
     a, b = draw_index(rng, scope), draw_index(rng, scope)
     kinds = [
         p[a], q[a], r[a], p[a] * q[b], sp.log(p[a] / q[a]), sp.log(p[a] * q[b]),
-        sp.exp(r[a] / beta), a, a**2, beta, lam, 1 / beta, sp.Integer(2), sp.Rational(-1, 3),
+        sp.exp(r[a] / β), a, a**2, β, lam, 1 / β, sp.Integer(2), sp.Rational(-1, 3),
         sp.Integer(1), sp.KroneckerDelta(a, b), p[a] + q[b], r[a] - lam,
         sp.log(p[a]) - sp.log(q[b]),
     ]  # fmt: skip
@@ -187,7 +187,7 @@ def points(sizes=(1, 2, 3, 4), each=2):
             free = {s: mpf(rng.randint(1, size + 1)) for s in (*NAMES, m)}
             yield free | {
                 n: mpf(size),
-                beta: mpf(rng.randint(2, 30)) / 7,
+                β: mpf(rng.randint(2, 30)) / 7,
                 lam: mpf(rng.randint(-30, 30)) / 11,
                 "family": family,
             }

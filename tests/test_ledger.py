@@ -8,7 +8,7 @@ import torch
 from dpo_edu import datasets, ledger
 from dpo_edu.ledger import Claim, ClaimFailed, Evidence, Ledger
 from dpo_edu.policies import TabularPolicy
-from dpo_edu.symbolic import Z, beta, i, n, p, q, r, total
+from dpo_edu.symbolic import Z, i, n, p, q, r, total, β
 from dpo_edu.training import train_dpo
 from tools import docs
 
@@ -336,7 +336,7 @@ def test_a_symbolic_refutation_names_the_size_of_the_miss_and_the_point(book):
 def test_what_holds_for_every_policy_has_no_counterexample(book):
     with pytest.raises(ClaimFailed, match="something other than 1"):
         book.counterexample("O1", "S", total(p[i]), sp.Integer(1), when="policies sum to 1")
-    everywhere = total(q[i] * sp.exp(r[i] / beta))
+    everywhere = total(q[i] * sp.exp(r[i] / β))
     with pytest.raises(ClaimFailed, match="something other than"):
         book.counterexample("O1", "S", Z, everywhere, when="Z is the partition function")
 

@@ -8,7 +8,7 @@ import random_sums
 import sympy as sp
 
 from dpo_edu import symbolic
-from dpo_edu.symbolic import Point, Z, beta, i, j, k, lam, n, p, q, r, total
+from dpo_edu.symbolic import Point, Z, i, j, k, lam, n, p, q, r, total, β
 
 m, v = sp.symbols("m v", integer=True, positive=True)
 even, f = sp.Symbol("e", even=True), sp.Function("f")
@@ -20,7 +20,7 @@ def concrete(expression, size):
 
 
 def test_objective_for_two_responses_is_the_sum_written_out_by_hand():
-    by_hand = sum(p[m] * r[m] - beta * p[m] * sp.log(p[m] / q[m]) for m in (1, 2))
+    by_hand = sum(p[m] * r[m] - β * p[m] * sp.log(p[m] / q[m]) for m in (1, 2))
     assert sp.simplify(concrete(symbolic.objective(), 2) - by_hand) == 0
 
 
@@ -52,7 +52,7 @@ def test_a_literal_member_is_not_taken_to_exist():
 
 def test_second_derivative_is_diagonal():
     slope = symbolic.derivative(symbolic.objective(), p[k])
-    assert symbolic.derivative(slope, p[j]) == -beta * sp.KroneckerDelta(j, k) / p[k]
+    assert symbolic.derivative(slope, p[j]) == -β * sp.KroneckerDelta(j, k) / p[k]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_second_derivative_is_diagonal():
     [
         total(p[i]) - total(p[i]),
         total(sp.log(p[i] * q[i])) - total(sp.log(p[i])) - total(sp.log(q[i])),
-        beta * total(p[i]) - total(beta * p[i]),
+        β * total(p[i]) - total(β * p[i]),
         sp.log(sp.exp(r[i])) - r[i],
         total(p[i]) - sp.Sum(p[v], (v, 1, n)),
         k * total(p[i]) - sp.Sum(k * p[v], (v, 1, n)),
@@ -86,16 +86,16 @@ def test_true_identities_are_proved_and_hold_in_numbers(identity):
         total(p[i]) - sp.Sum(p[i], (i, 1, m)),
         total(p[i]) - sp.Sum(p[i], (i, 1, n + 5)),
         total(p[i]) - sp.Sum(p[i], (i, 2, n)),
-        total(q[i] * sp.exp(r[i] / beta)) - sp.Sum(q[i] * sp.exp(r[i] / beta), (i, 1, m)),
+        total(q[i] * sp.exp(r[i] / β)) - sp.Sum(q[i] * sp.exp(r[i] / β), (i, 1, m)),
         sp.Sum(p[i], (i, 1, n), (v, 1, m)) - total(p[i]),
         v * sp.Sum(p[v], (v, 1, n)) - sp.Sum(v * p[v], (v, 1, n)),
         sp.Sum(p[v] * r[v], (v, 1, n)) - r[v] * sp.Sum(p[v], (v, 1, n)),
         p[v] * sp.Sum(q[v], (v, 1, n)) - sp.Sum(p[v] * q[v], (v, 1, n)),
         sp.Sum(1, (i, 3, n)) - (n - 2),  # false for n = 1
         sp.Sum(sp.Sum(q[k], (i, 1, j)) - q[k] - sp.Sum(q[k], (i, 2, j)), (j, 0, n)),  # for j = 0
-        sp.Product((beta - 1) * sp.KroneckerDelta(1, k) + q[k] + 1, (k, 2, n + 1))
-        - sp.Product(q[k] + 1, (k, 2, n + 1)) * (beta / (q[1] + 1) + 1),
-        f(n) * sp.Product(1 + (beta - 1) * sp.KroneckerDelta(1, i), (i, 2, n)) - f(n) * (beta + 1),
+        sp.Product((β - 1) * sp.KroneckerDelta(1, k) + q[k] + 1, (k, 2, n + 1))
+        - sp.Product(q[k] + 1, (k, 2, n + 1)) * (β / (q[1] + 1) + 1),
+        f(n) * sp.Product(1 + (β - 1) * sp.KroneckerDelta(1, i), (i, 2, n)) - f(n) * (β + 1),
         f(n) * sp.Sum(sp.KroneckerDelta(2 * i, k), (i, 1, n))
         - f(n) * sp.Piecewise((1, (k >= 2) & (k <= 2 * n)), (0, True)),
         sp.Sum(sp.Abs(i) * p[i + 3], (i, -2, n)) - sp.Sum(i * p[i + 3], (i, -2, n)) + 1 - 1 + p[9],
@@ -140,7 +140,7 @@ def test_bound_indices_are_told_from_free_ones_and_from_each_other():
 
 
 def test_differs_sees_a_missing_beta_and_not_a_rewriting():
-    assert symbolic.differs(sp.exp(r[k] / beta), sp.exp(r[k]))
+    assert symbolic.differs(sp.exp(r[k] / β), sp.exp(r[k]))
     assert not symbolic.differs(sp.exp(r[k] + lam), sp.exp(r[k]) * sp.exp(lam))
     assert symbolic.differs(total(p[i]), total(q[i] ** 2))
 
@@ -149,9 +149,9 @@ def test_differs_sees_a_missing_beta_and_not_a_rewriting():
     ("left", "right"),
     [
         (total(p[i]), sp.Integer(1)),
-        (Z, total(q[i] * sp.exp(r[i] / beta))),
-        (lam, beta * (1 - sp.log(Z))),
-        (total(q[i] * sp.exp((r[i] + lam - beta) / beta)), sp.Integer(1)),
+        (Z, total(q[i] * sp.exp(r[i] / β))),
+        (lam, β * (1 - sp.log(Z))),
+        (total(q[i] * sp.exp((r[i] + lam - β) / β)), sp.Integer(1)),
     ],
 )
 def test_what_holds_for_every_policy_is_not_missed(left, right):
@@ -175,17 +175,17 @@ def test_a_miss_is_sought_where_the_caller_says():
     ("symbol", "number"),
     [
         (p[1], sp.Rational(1, 2)), (q[1], 5), (r[1], 0), (Z, 7), (lam, 0), (n, 3),
-        (beta, -1), (beta, 0.5), (beta, sp.sqrt(2)), (k, sp.Rational(1, 2)),
+        (β, -1), (β, 0.5), (β, sp.sqrt(2)), (k, sp.Rational(1, 2)),
     ],
 )  # fmt: skip
 def test_no_number_is_given_to_what_a_policy_determines_or_a_symbol_cannot_be(symbol, number):
     with pytest.raises(ValueError, match="at: expected"):
-        symbolic.miss(p[1] * q[1] * r[1] + Z + lam + beta + n + k, sp.Integer(0), {symbol: number})
+        symbolic.miss(p[1] * q[1] * r[1] + Z + lam + β + n + k, sp.Integer(0), {symbol: number})
 
 
 def test_a_symbol_that_only_looks_like_the_partition_function_is_refused():
     with pytest.raises(ValueError, match="Z: expected dpo_edu.symbolic's, got another"):
-        symbolic.miss(sp.Symbol("Z"), total(q[i] * sp.exp(r[i] / beta)))
+        symbolic.miss(sp.Symbol("Z"), total(q[i] * sp.exp(r[i] / β)))
 
 
 def test_terms_that_cancel_in_many_digits_are_not_a_miss():
@@ -206,9 +206,9 @@ def test_symbols_that_cannot_be_told_apart_or_placed_are_refused():
     with pytest.raises(ValueError, match="x: expected dpo_edu.symbolic's, got another"):
         symbolic.miss(x + y, 2 * x)
     with pytest.raises(ValueError, match="Z and lambda: expected one prompt"):
-        symbolic.miss(Z, total(q[u, i] * sp.exp(r[u, i] / beta)))
+        symbolic.miss(Z, total(q[u, i] * sp.exp(r[u, i] / β)))
     with pytest.raises(ValueError, match="z: expected a symbol that can be"):
-        symbolic.miss(zero + beta, beta)
+        symbolic.miss(zero + β, β)
     with pytest.raises(ValueError, match="at: expected symbols of the expressions, got"):
         symbolic.miss(x, 2 * x, {y: 1})
 
@@ -235,13 +235,13 @@ def test_a_point_is_a_policy_and_two_points_differ(size, seed):
         members = [point.value(family[y]) for y in range(1, size + 1)]
         assert sum(members) == 1
         assert min(members) > 0
-    assert point.value(beta) > 0
-    assert point.value(beta) not in (1, other.value(beta))
+    assert point.value(β) > 0
+    assert point.value(β) not in (1, other.value(β))
     assert point.value(r[1]).is_rational
 
 
 def test_sample_numbers_differ_by_symbol_and_index_and_do_not_sum_to_one():
-    values = [symbolic.at_numbers(s) for s in (p[1], p[2], q[1], r[1], beta, Z, lam)]
+    values = [symbolic.at_numbers(s) for s in (p[1], p[2], q[1], r[1], β, Z, lam)]
     assert len(set(values)) == len(values)
     assert symbolic.at_numbers(total(p[i])) != 1
 
@@ -255,7 +255,7 @@ book = ledger.Ledger()
 one = symbolic.total(symbolic.p[symbolic.i])
 book.symbolic("G4", 2 * one - one, one)
 book.counterexample("O1", "S", symbolic.p[1], symbolic.q[1], when="two policies")
-book.true("G5", "S", -symbolic.beta, "<", 0)
+book.true("G5", "S", -symbolic.β, "<", 0)
 book.summary()
 """
 

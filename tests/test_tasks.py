@@ -21,7 +21,7 @@ from dpo_edu.grading import (
     known,
     value_fault,
 )
-from dpo_edu.symbolic import Z, beta, i, k, p, q, total
+from dpo_edu.symbolic import Z, i, k, p, q, total, β
 
 
 def cases(rng: np.random.Generator) -> list[Case]:
@@ -147,7 +147,7 @@ def test_what_was_found_can_be_said_better() -> None:
         ("q_k / sum q", "expected a SymPy expression, got str."),
         (1.5, "it is not the same expression: try it with n = 2 on paper."),
         (sp.nan, "it is not the same expression: try it with n = 2 on paper."),
-        (p[k] * beta, "it is not the same expression; what is beta, pi[k] doing in it?"),
+        (p[k] * β, "it is not the same expression; what is beta, pi[k] doing in it?"),
         (sp.Symbol("z") * q[k], "it is not the same expression; what is z doing in it?"),
     ],
 )
