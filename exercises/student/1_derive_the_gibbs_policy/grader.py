@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from dpo_edu import gibbs
 from dpo_edu.grading import Case, Task, case, expression_fault, expression_task, function_task
-from dpo_edu.symbolic import Z, beta, i, k, lam, p, q, r, total
+from dpo_edu.symbolic import Z, i, k, lam, p, q, r, total, β
 
 Floats = NDArray[np.float64]
 
@@ -21,22 +21,22 @@ REWARD, KL, CONSTRAINT = (
     total(p[i] * sp.log(p[i] / q[i])),
     total(p[i]) - 1,
 )
-LAGRANGIAN = REWARD - beta * KL + lam * CONSTRAINT
+LAGRANGIAN = REWARD - β * KL + lam * CONSTRAINT
 NOT_THE_LAGRANGIAN = {
-    "this is the objective alone: lambda times the constraint is missing.": REWARD - beta * KL,
-    "the constraint is sum(pi) - 1 = 0: where is the 1?": REWARD - beta * KL + lam * total(p[i]),
+    "this is the objective alone: lambda times the constraint is missing.": REWARD - β * KL,
+    "the constraint is sum(pi) - 1 = 0: where is the 1?": REWARD - β * KL + lam * total(p[i]),
     "here straying from the reference pays: is a sign wrong, or the ratio upside down?": (
-        REWARD + beta * KL + lam * CONSTRAINT
+        REWARD + β * KL + lam * CONSTRAINT
     ),
     "beta is missing in front of KL.": REWARD - KL + lam * CONSTRAINT,
     "the reward has no weights: its expectation is the sum of pi_i r_i.": (
-        total(r[i]) - beta * KL + lam * CONSTRAINT
+        total(r[i]) - β * KL + lam * CONSTRAINT
     ),
     "this KL is weighted by the reference: the expectation is under pi.": (
-        REWARD - beta * total(q[i] * sp.log(p[i] / q[i])) + lam * CONSTRAINT
+        REWARD - β * total(q[i] * sp.log(p[i] / q[i])) + lam * CONSTRAINT
     ),
     "the constraint is on pi; the reference sums to 1 by itself.": (
-        REWARD - beta * KL + lam * (total(q[i]) - 1)
+        REWARD - β * KL + lam * (total(q[i]) - 1)
     ),
 }
 
@@ -53,14 +53,14 @@ lagrangian = Task("lagrangian", _with_either_sign, NOT_THE_LAGRANGIAN)
 # --- 2 to 5 its slope, its multiplier, the policy, the curvature --------------------------------
 
 LOG_RATIO = sp.log(p[k] / q[k])
-SLOPE = r[k] - beta * (LOG_RATIO + 1) + lam
+SLOPE = r[k] - β * (LOG_RATIO + 1) + lam
 slope = expression_task(
     "slope",
     truth=SLOPE,
     mistakes={
-        "the product rule: pi log pi has the derivative log pi + 1.": r[k] - beta * LOG_RATIO + lam,
-        "beta multiplies the 1 as well.": r[k] - beta * LOG_RATIO - 1 + lam,
-        "check the sign of beta.": r[k] + beta * (LOG_RATIO + 1) + lam,
+        "the product rule: pi log pi has the derivative log pi + 1.": r[k] - β * LOG_RATIO + lam,
+        "beta multiplies the 1 as well.": r[k] - β * LOG_RATIO - 1 + lam,
+        "check the sign of beta.": r[k] + β * (LOG_RATIO + 1) + lam,
         "check the sign of lambda: here L = J + lambda (sum(pi) - 1).": SLOPE - 2 * lam,
         "lambda is missing: the constraint depends on pi_k too.": SLOPE - lam,
         "beta is missing.": r[k] - (LOG_RATIO + 1) + lam,
@@ -70,59 +70,59 @@ slope = expression_task(
     },
 )
 
-MULTIPLIER = beta * (1 - sp.log(Z))
+MULTIPLIER = β * (1 - sp.log(Z))
 multiplier = expression_task(
     "multiplier",
     truth=MULTIPLIER,
     mistakes={
         "the sign: Z times exp(lambda/beta - 1) is 1, so log Z enters with a minus.": (
-            beta * (1 + sp.log(Z))
+            β * (1 + sp.log(Z))
         ),
         "this is -lambda: with L = J + lambda (sum(pi) - 1) the sign is the other one.": (
             -MULTIPLIER
         ),
         "beta multiplies everything: lambda/beta - 1 = -log Z.": 1 - sp.log(Z),
-        "the 1 carries a beta as well.": 1 - beta * sp.log(Z),
-        "the 1 of the product rule is missing.": -beta * sp.log(Z),
-        "take the logarithm of Z.": beta * (1 - Z),
-        "this is log Z times beta, the best objective: lambda is not that.": beta * sp.log(Z),
+        "the 1 carries a beta as well.": 1 - β * sp.log(Z),
+        "the 1 of the product rule is missing.": -β * sp.log(Z),
+        "take the logarithm of Z.": β * (1 - Z),
+        "this is log Z times beta, the best objective: lambda is not that.": β * sp.log(Z),
     },
 )
 
 
 def _written_out(expression: sp.Expr) -> sp.Expr:
     """Z as its sum: both spellings are right."""
-    return expression.subs(Z, total(q[i] * sp.exp(r[i] / beta)))
+    return expression.subs(Z, total(q[i] * sp.exp(r[i] / β)))
 
 
 star = expression_task(
     "star",
-    truth=q[k] * sp.exp(r[k] / beta) / Z,
+    truth=q[k] * sp.exp(r[k] / β) / Z,
     through=_written_out,
     mistakes={
         "beta divides the reward: a long leash (small beta) must sharpen.": (
-            q[k] * sp.exp(r[k] * beta) / Z
+            q[k] * sp.exp(r[k] * β) / Z
         ),
         "beta is missing.": q[k] * sp.exp(r[k]) / Z,
-        "the reference is missing.": sp.exp(r[k] / beta) / Z,
-        "it does not sum to 1: divide by Z.": q[k] * sp.exp(r[k] / beta),
-        "multiplied by Z instead of divided: it must sum to 1.": q[k] * sp.exp(r[k] / beta) * Z,
-        "the sign: the better the reward, the more probable.": q[k] * sp.exp(-r[k] / beta) / Z,
-        "divided by the reference instead of multiplied.": sp.exp(r[k] / beta) / (q[k] * Z),
+        "the reference is missing.": sp.exp(r[k] / β) / Z,
+        "it does not sum to 1: divide by Z.": q[k] * sp.exp(r[k] / β),
+        "multiplied by Z instead of divided: it must sum to 1.": q[k] * sp.exp(r[k] / β) * Z,
+        "the sign: the better the reward, the more probable.": q[k] * sp.exp(-r[k] / β) / Z,
+        "divided by the reference instead of multiplied.": sp.exp(r[k] / β) / (q[k] * Z),
     },
 )
 
 curvature = expression_task(
     "curvature",
-    truth=-beta / p[k],
+    truth=-β / p[k],
     mistakes={
-        "check the sign: with a plus the stationary point would be a minimum.": beta / p[k],
+        "check the sign: with a plus the stationary point would be a minimum.": β / p[k],
         "beta is missing.": -1 / p[k],
-        "this is the first derivative: differentiate once more.": r[k] - beta * (LOG_RATIO + 1),
+        "this is the first derivative: differentiate once more.": r[k] - β * (LOG_RATIO + 1),
         "this is the slope of the Lagrangian: differentiate once more.": SLOPE,
-        "the derivative of log pi is 1/pi.": -beta * sp.log(p[k]),
-        "one power too many: log pi has the derivative 1/pi.": -beta / p[k] ** 2,
-        "differentiated by the reference? The policy is what varies.": -beta / q[k],
+        "the derivative of log pi is 1/pi.": -β * sp.log(p[k]),
+        "one power too many: log pi has the derivative 1/pi.": -β / p[k] ** 2,
+        "differentiated by the reference? The policy is what varies.": -β / q[k],
     },
 )
 

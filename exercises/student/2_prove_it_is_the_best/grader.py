@@ -18,7 +18,7 @@ from dpo_edu.grading import (
     function_fault,
     function_task,
 )
-from dpo_edu.symbolic import Z, beta, i, p, q, r, total
+from dpo_edu.symbolic import Z, i, p, q, r, total, β
 
 Floats = NDArray[np.float64]
 Function = Callable[..., Any]
@@ -101,8 +101,8 @@ objective = function_task(
 
 # --- 2 the projection ---------------------------------------------------------------------------
 
-PARTITION = total(q[i] * sp.exp(r[i] / beta))
-STAR = q[i] * sp.exp(r[i] / beta) / Z
+PARTITION = total(q[i] * sp.exp(r[i] / β))
+STAR = q[i] * sp.exp(r[i] / β) / Z
 
 
 def _divergence(first: sp.Expr, second: sp.Expr) -> sp.Expr:
@@ -114,7 +114,7 @@ def _written_out(expression: sp.Expr) -> sp.Expr:
     return expression.subs(Z, PARTITION)
 
 
-TOP, PRICE = beta * sp.log(Z), beta * _divergence(p[i], STAR)
+TOP, PRICE = β * sp.log(Z), β * _divergence(p[i], STAR)
 completed = expression_task(
     "completed",
     truth=TOP - PRICE,
@@ -123,17 +123,17 @@ completed = expression_task(
         "this is equal to J, but holds even for numbers that do not add up to 1: "
         "use that the policy does, so that log Z stands alone.": symbolic.objective(),
         "the distance is subtracted: the farther from pi*, the smaller J.": TOP + PRICE,
-        "the distance is from pi*, not from the reference.": TOP - beta * _divergence(p[i], q[i]),
-        "the distance has lost its beta.": TOP - PRICE / beta,
-        "the constant has lost its beta.": TOP / beta - PRICE,
+        "the distance is from pi*, not from the reference.": TOP - β * _divergence(p[i], q[i]),
+        "the distance has lost its beta.": TOP - PRICE / β,
+        "the constant has lost its beta.": TOP / β - PRICE,
         "the divergence is the other way round: its weights are the policy's.": (
-            TOP - beta * _divergence(STAR, p[i])
+            TOP - β * _divergence(STAR, p[i])
         ),
         "the denominator is not pi* yet: divide it by Z.": TOP - PRICE.subs(Z, 1),
         "beta divides the reward in pi*.": (
-            TOP - beta * _divergence(p[i], q[i] * sp.exp(r[i] * beta) / Z)
+            TOP - β * _divergence(p[i], q[i] * sp.exp(r[i] * β) / Z)
         ),
-        "this is -J/beta, which source B minimises: J itself is asked for.": (PRICE - TOP) / beta,
+        "this is -J/beta, which source B minimises: J itself is asked for.": (PRICE - TOP) / β,
         "where is the constant?": -PRICE,
     },
 )
@@ -301,21 +301,21 @@ def _summit(factor: Any, exponent: Any, weight: Any = q[i]) -> sp.Expr:
 
 repaired = expression_task(
     "repaired",
-    truth=_summit(beta, r[i] / beta),
+    truth=_summit(β, r[i] / β),
     mistakes={
-        "nothing is repaired: this is what was printed.": _summit(1 / beta, beta * r[i]),
+        "nothing is repaired: this is what was printed.": _summit(1 / β, β * r[i]),
         "the exponent is repaired; the factor outside has the unit of a reward too.": (
-            _summit(1 / beta, r[i] / beta)
+            _summit(1 / β, r[i] / β)
         ),
         "the factor outside is repaired; an exponent has no unit, and this one has.": (
-            _summit(beta, beta * r[i])
+            _summit(β, β * r[i])
         ),
-        "beta outside is gone: a logarithm alone is no reward.": _summit(1, r[i] / beta),
-        "beta in the exponent is gone: r alone has a unit.": _summit(beta, r[i]),
+        "beta outside is gone: a logarithm alone is no reward.": _summit(1, r[i] / β),
+        "beta in the exponent is gone: r alone has a unit.": _summit(β, r[i]),
         "both betas are gone: this is right for beta = 1 only.": _summit(1, r[i]),
-        "the reference has got lost.": _summit(beta, r[i] / beta, 1),
-        "this is Z and its factor: where is the logarithm?": beta * PARTITION,
-        "right as far as it goes: write Z out, its exponent is in question.": beta * sp.log(Z),
+        "the reference has got lost.": _summit(β, r[i] / β, 1),
+        "this is Z and its factor: where is the logarithm?": β * PARTITION,
+        "right as far as it goes: write Z out, its exponent is in question.": β * sp.log(Z),
     },
 )
 

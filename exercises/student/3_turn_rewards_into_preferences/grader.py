@@ -19,7 +19,7 @@ from dpo_edu.grading import (
     function_task,
     is_blank,
 )
-from dpo_edu.symbolic import Z, beta, j, k, p, q, r
+from dpo_edu.symbolic import Z, j, k, p, q, r, β
 
 Floats = NDArray[np.float64]
 Function = Callable[..., Any]
@@ -137,24 +137,24 @@ def _sigma(z: sp.Expr) -> sp.Expr:
 GAP, REF_GAP = sp.log(p[k] / p[j]), sp.log(q[k] / q[j])
 cancelled = expression_task(
     "cancelled",
-    truth=_sigma(beta * (GAP - REF_GAP)),
+    truth=_sigma(β * (GAP - REF_GAP)),
     mistakes={
         "this is the probability that j wins: is the ratio upside down?": (
-            _sigma(-beta * (GAP - REF_GAP))
+            _sigma(-β * (GAP - REF_GAP))
         ),
         "true, but the rewards are still there: put policies in their place.": _sigma(r[k] - r[j]),
         "beta is missing.": _sigma(GAP - REF_GAP),
-        "beta divides, and should multiply.": _sigma((GAP - REF_GAP) / beta),
-        "beta is counted twice.": _sigma(beta**2 * (GAP - REF_GAP)),
-        "the reference is missing.": _sigma(beta * GAP),
-        "the sign of the reference's part.": _sigma(beta * (GAP + REF_GAP)),
+        "beta divides, and should multiply.": _sigma((GAP - REF_GAP) / β),
+        "beta is counted twice.": _sigma(β**2 * (GAP - REF_GAP)),
+        "the reference is missing.": _sigma(β * GAP),
+        "the sign of the reference's part.": _sigma(β * (GAP + REF_GAP)),
         "Z is left over: the other response has the same one.": (
-            _sigma(beta * (GAP - REF_GAP) + beta * sp.log(Z))
+            _sigma(β * (GAP - REF_GAP) + β * sp.log(Z))
         ),
         "this is the difference of the rewards: the probability is sigma of it.": (
-            beta * (GAP - REF_GAP)
+            β * (GAP - REF_GAP)
         ),
-        "only one response is in it: a vote is between two.": _sigma(beta * sp.log(p[k] / q[k])),
+        "only one response is in it: a vote is between two.": _sigma(β * sp.log(p[k] / q[k])),
     },
 )
 
