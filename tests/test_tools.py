@@ -335,6 +335,19 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch) -> N
     assert [(p, p.read_bytes()) for p in tmp_path.iterdir()] == [(path, before)]
 
 
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    old, new = tmp_path / "student", tmp_path / "made"
+    for folder, text in ((old, "old"), (new, "new")):
+        folder.mkdir()
+        (folder / "task").write_text(text)
+    with pytest.raises(FileNotFoundError):
+        exercises.replace(old, tmp_path / "missing")
+    assert (old / "task").read_text() == "old"
+    exercises.replace(old, new)
+    assert (old / "task").read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [new, old]
+
+
 def test_a_file_is_saved_in_a_folder_that_is_made(tmp_path: Path) -> None:
     notebooks.save(tmp_path / "new" / "page.html", "π*\n")
     assert (tmp_path / "new" / "page.html").read_bytes() == "π*\n".encode()
@@ -358,7 +371,7 @@ def test_a_tool_ends_with_its_status_and_other_errors_are_not_swallowed() -> Non
         notebooks.ended(refuse)
 
 
-@pytest.mark.parametrize("tool", ["run", "check", "slides"])
+@pytest.mark.parametrize("tool", ["run", "check", "docs", "exercises", "slides"])
 def test_a_tool_is_run_by_what_turns_errors_into_sentences(tool: str) -> None:
     assert (
         (notebooks.ROOT / "tools" / f"{tool}.py")

@@ -242,10 +242,10 @@ def main() -> None:
     renumber()
     for path, text in fresh().items():
         if path.read_text("utf-8") != text:
-            path.write_text(text, encoding="utf-8", newline="\n")
+            notebooks.save(path, text)
             print(f"{path.relative_to(ROOT)} is renewed.")
-    claims.FIGURE.write_bytes(claims.figure())
+    notebooks.save(claims.FIGURE, claims.figure())
 
 
 if __name__ == "__main__":
-    main()
+    notebooks.ended(main)

@@ -77,8 +77,16 @@ def generate(target: Path, course: Path = EXERCISES) -> None:
         copy_course(scratch, course)
         for name in assignments(scratch):
             nbgrader(scratch, "generate_assignment", name)
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(scratch / "student", target)
+        replace(target, scratch / "student")
+
+
+def replace(target: Path, made: Path) -> None:
+    """Put a copy of a folder in the place of another, which stays until all is copied."""
+    new = target.with_name(f"{target.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(made, new)
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
 
 
 def scores(course: Path) -> dict[tuple[str, str], tuple[float, float]]:
@@ -114,4 +122,4 @@ def main(arguments: list[str] | None = None) -> int | str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    notebooks.ended(main)

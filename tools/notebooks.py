@@ -48,7 +48,7 @@ class NotebookFailed(Exception):
     """A cell raised, hung or killed its kernel; the message names notebook, cell and error."""
 
 
-def ended(main: Callable[[], int | str]) -> NoReturn:
+def ended(main: Callable[[], int | str | None]) -> NoReturn:
     """Run a tool and leave with its status; where the system refuses, with one sentence instead."""
     try:
         sys.exit(main())
