@@ -46,6 +46,8 @@ def changes(source: str) -> list[str]:
         ("sum(a)", []),
         ("a.sum", []),
         ("'a' 'b'", []),
+        ("f({'it is one.': 1, SAID: a + b})", []),
+        ("{'one': 1, **c}", ["{'one': 2, **c}", "{'one': 0, **c}"]),
     ],
 )
 def test_operators_comparisons_constants_signs_and_reductions_are_broken(source, found):

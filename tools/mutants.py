@@ -175,6 +175,7 @@ def run_tests(root: Path, folder: Path, tests: list[str]) -> int:
         "-W",
         "ignore::pytest.PytestWarning",
     ]
+    options += ["--import-mode=append"]  # or conftest.py would put the root before the copy
     options += ["--rootdir", str(root), "-c", str(root / "pyproject.toml"), "--hypothesis-seed=0"]
     options += ["--hypothesis-profile=mutants", *(o for s in settings for o in ("-o", s))]
     status = int(pytest.main([*options, *(t.replace("{copy}", str(folder)) for t in tests)]))

@@ -1,7 +1,8 @@
 """Every way to break one token of a Python source: operators, comparisons, constants, reductions.
 
 Messages are left alone: what only an exception, an f-string or a ``__repr__`` says is not a
-formula.
+formula. So are the known mistakes of a grader, a dictionary by sentences: they are wrong already,
+and the tests hand them in as they stand.
 """
 
 import ast
@@ -209,4 +210,12 @@ def says(node: ast.AST, messages: frozenset[str]) -> bool:
             return bool(SPOKEN.fullmatch(name))
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in messages
+        case ast.Dict(keys=keys):
+            return any(is_sentence(key) for key in keys)
     return False
+
+
+def is_sentence(node: ast.AST | None) -> bool:
+    """Whether a node is a text of several words with a full stop or a question mark."""
+    text = node.value if isinstance(node, ast.Constant) else None
+    return isinstance(text, str) and bool(re.search(r" .*[.?]$", text))
