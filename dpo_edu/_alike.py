@@ -13,7 +13,7 @@ def numbers(value: Any) -> list[float] | None:
         return None
 
 
-def same(found: Any, expected: Any, tolerance: float) -> bool:
+def same(found: Any, expected: Any, tolerance: float = 0.0) -> bool:
     """Equal sets or texts; equal shapes and numbers within `tolerance`, relative above 1."""
     if isinstance(expected, set | frozenset | str | bool):
         return type(found) is type(expected) and bool(found == expected)
@@ -29,10 +29,10 @@ def same(found: Any, expected: Any, tolerance: float) -> bool:
 
 
 def _near(x: float, y: float, tolerance: float) -> bool:
-    if x != x or y != y:
-        return x != x and y != y
+    if x == y or (x != x and y != y):  # the same number, or both not a number
+        return True
     # Nothing finite is near infinity, whose tolerance would be infinite as well.
-    return x == y or abs(x - y) <= tolerance * max(1.0, abs(y)) < float("inf")
+    return abs(x - y) <= tolerance * max(1.0, abs(y)) < float("inf")
 
 
 def short(value: Any) -> str:

@@ -11,7 +11,8 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ def _outputs(
         if is_blank(value):
             return found, NOT_YET
         after, before = ([*c.arguments, *c.keywords.values()] for c in (given, at))
-        if not same(after, before, 0):
+        if not same(after, before):
             return found, IN_PLACE
         found.append(value)
     return found, None
@@ -235,8 +236,8 @@ def _outputs(
 def _plain_fault(truth: Function, cases: Sequence[Case], found: list[Any], tolerance: float) -> str:
     """The first place where a function without a known mistake goes wrong."""
     expected = [at.of(truth) for at in cases]
-    varies = any(not same(e, expected[0], tolerance) for e in expected)
-    if varies and all(same(f, found[0], 0) for f in found):
+    varies = not all(same(*neighbours, tolerance) for neighbours in pairwise(expected))
+    if varies and all(same(*neighbours) for neighbours in pairwise(found)):
         return "it gives the same output whatever goes in: does it use its arguments?"
     rows = zip(cases, found, expected, strict=True)
     at, f, e = next(row for row in rows if not same(row[1], row[2], tolerance))
@@ -302,7 +303,7 @@ def _agree(first: sp.Expr, second: sp.Expr) -> bool:
     return all(gap.is_finite is True and abs(gap) < sp.Float("1e-15") for gap in gaps)
 
 
-@lru_cache(maxsize=1000)  # every known mistake is looked at again for every answer
+@cache  # every known mistake is looked at again for every answer
 def _values(expression: sp.Expr) -> list[sp.Expr]:
     return [sp.N(symbolic.at_numbers(expression, size), 30) for size in (3, 4)]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import numpy as np
@@ -192,7 +193,14 @@ def test_a_grade_raises_the_sentence_and_tries_other_numbers_than_the_check() ->
     said(task, 0)
     with pytest.raises(Incorrect, match=r"seen: no\."):
         task.grade(0)
-    assert len(set(seen)) == 2
+    drawn = [np.random.default_rng([seed, 0]).normal() for seed in (1, 2718)]
+    assert seen == drawn, "everybody gets the same numbers, today and next year"
+
+
+@pytest.mark.parametrize("made", [TASK, case(1)])
+def test_what_a_grader_has_made_cannot_be_changed(made: Task | Case) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(made, fields(made)[0].name, None)
 
 
 def test_numbers_that_a_question_gives_are_drawn_for_each_variant_and_examined() -> None:

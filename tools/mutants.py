@@ -42,7 +42,7 @@ TESTED_BY = {
     "_ascent": ("rlhf",),
     "_estimate": ("preferences", "rankings"),
     "symbolic": ("symbolic", "points"),
-    "_alike": ("tasks", "graders"),
+    "_alike": ("alike", "graders"),
     "_checks": ("checks", "distributions", "gibbs"),
     "_compare": ("compare", "ledger"),
     "grading": ("tasks", "graders"),
