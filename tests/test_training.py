@@ -514,6 +514,14 @@ def test_separable_votes_that_a_loss_is_content_with_converge():
     assert run.converged
 
 
+@pytest.mark.parametrize("beta", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize(("loss", "away"), [(losses.dpo_loss, True), (hinge, False)])
+def test_separable_votes_run_away_at_every_beta_unless_the_loss_lets_go(beta, loss, away):
+    half, vote = [0.5, 0.5], [[0, 1], [0, 0]]
+    fit = Fit(TabularPolicy(half), half, vote, beta=beta, device="cpu", loss=loss)
+    assert fit.runs_away().tolist() == [away]
+
+
 def test_only_the_separable_prompt_runs_away():
     wins = [[[0, 1.0], [0, 0]], [[0, 1.0], [3, 0]]]
     run = train_table(np.full((2, 2), 0.5), wins)
