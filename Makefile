@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test check notebooks docs exercises slides lab lint mutants flaky clean
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -26,6 +26,9 @@ run: setup  ## set up, execute every notebook, print the ledger of claims (NB=07
 
 test: setup  ## set up, run all tests, check that the committed outputs are fresh
 	@$(VENV) -m pytest -n 2 --cov=dpo_edu
+
+quick: setup  ## unit tests, doctests, graders, style and types: the inner loop
+	@$(VENV) -m pytest -n 2 -q -m "not slow" tests dpo_edu
 
 check: setup  ## compare the committed outputs with a fresh run (NB=07 for one)
 	@$(VENV) -m tools.check $(ONE)

@@ -257,7 +257,7 @@ def expression_task(
 ) -> Task:
     """A task whose answer is a SymPy expression, looked at `through`, say, a substitution.
 
-    >>> expression_task("half", truth=symbolic.beta / 2, mistakes={}).check(symbolic.beta * 0.5)
+    >>> expression_task("half", truth=symbolic.β / 2, mistakes={}).check(symbolic.β * 0.5)
     half: right.
     """
 
@@ -272,7 +272,7 @@ def expression_fault(
 ) -> str | None:
     """What is wrong with a SymPy expression; forms that are equal for every n are all right.
 
-    >>> expression_fault(sp.Symbol("x"), symbolic.beta, {})
+    >>> expression_fault(sp.Symbol("x"), symbolic.β, {})
     'it is not the same expression; what is x doing in it?'
     """
     if is_blank(answer):

@@ -10,6 +10,8 @@ import falsify
 import pytest
 from falsify import BadControl, Control, Fault
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = falsify.controls()
 CHECKS = [(slug, check) for slug in falsify.slugs() for check in falsify.evidence_lines(slug)]
 

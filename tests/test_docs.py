@@ -107,6 +107,7 @@ def copied(folder: Path) -> None:
             shutil.copy(path, folder)
 
 
+@pytest.mark.slow
 def test_moving_a_notebook_takes_one_command(tmp_path: Path) -> None:
     copied(tmp_path)
     path = notebooks.numbered("change_the_leash")[0].name

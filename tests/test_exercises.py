@@ -28,6 +28,8 @@ from nbformat import NotebookNode
 from dpo_edu.grading import Incorrect, Task
 from tools import exercises, notebooks
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_students_version_is_what_the_sources_generate(tmp_path: Path) -> None:
     exercises.generate(tmp_path / "student")

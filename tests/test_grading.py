@@ -10,6 +10,8 @@ from nbformat import NotebookNode
 
 from tools import exercises
 
+pytestmark = pytest.mark.slow
+
 # A grader that finds everything right.
 YES = """
 class Yes:

@@ -20,6 +20,8 @@ from traitlets.config.loader import Config, PyFileConfigLoader
 
 from tools import notebooks
 
+pytestmark = pytest.mark.slow
+
 FOLDER = notebooks.ROOT / "tools" / "lab"
 LECTURE = "02_derive_the_gibbs_policy.ipynb"
 

@@ -12,6 +12,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tools import mutants, notebooks
 from tools.mutations import mutations
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -10,6 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tools import notebooks, slides
 
+pytestmark = pytest.mark.slow
+
 LECTURES = pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
 
 DECKS = {path.stem for path in notebooks.numbered()}

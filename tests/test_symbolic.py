@@ -109,6 +109,7 @@ def test_falsehoods_are_not_proved(falsehood):
     assert not symbolic.is_zero(falsehood)
 
 
+@pytest.mark.slow
 def test_no_random_falsehood_is_proved():
     counts, false = random_sums.tally(range(300))
     assert false == []

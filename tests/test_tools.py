@@ -236,6 +236,7 @@ def write_notebook(folder: Path, *sources: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_second_execution_changes_no_byte(tmp_path: Path) -> None:
     source = "import ipywidgets\ndisplay(ipywidgets.IntSlider())\nprint({'a', 'b'})"
     path = write_notebook(tmp_path, source)
@@ -273,10 +274,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_nbval_finds_what_was_just_executed_fresh(shown: Path) -> None:
     assert "6 passed" in under_nbval(shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -553,6 +556,7 @@ def test_a_file_in_the_place_of_the_environment_is_one_sentence(checkout) -> Non
     assert bootstrap.main(str(root)).startswith("Expected to write .venv, but: [Errno 17]")
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_with_pip(tmp_path: Path) -> None:
     bootstrap.create(str(tmp_path / "new"))
     python = bootstrap.python_in(str(tmp_path / "new"))
