@@ -623,7 +623,7 @@ def test_a_table_that_cannot_settle_says_so(monkeypatch):
         {"steps": 5},
         {"learning_rate": 0.1},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_a_fitted_table_takes_the_steps_of_a_table_trained_from_its_reference(how):
     ref, how = np.array([0.1, 0.2, 0.3, 0.4]), {"beta": 1.0} | how
