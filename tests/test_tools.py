@@ -1,5 +1,6 @@
 """The tools notice what is bad on purpose: notebooks, Pythons, half-made environments."""
 
+import asyncio
 import base64
 import copy
 import errno
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from queue import Empty
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -244,6 +246,35 @@ def test_a_second_execution_changes_no_byte(tmp_path: Path) -> None:
     first = path.read_bytes()
     notebooks.write(notebooks.executed(path), path)
     assert path.read_bytes() == first
+
+
+class Sleeper:
+    """A channel that notices a message only when it is asked anew, not while it waits."""
+
+    def __init__(self, arrives: int) -> None:
+        self.left, self.waited = arrives, 0.0
+
+    async def get_msg(self, timeout: float) -> str:
+        self.left -= 1
+        if self.left < 0:
+            return "message"
+        self.waited += timeout
+        raise Empty
+
+
+@pytest.mark.parametrize(("timeout", "waited"), [(600, 0.02), (None, 0.02)])
+def test_a_message_that_wakes_nobody_is_found_all_the_same(timeout, waited) -> None:
+    channel = Sleeper(2)
+    notebooks.waking(channel, seconds=0.01)
+    assert asyncio.run(channel.get_msg(timeout=timeout)) == "message"
+    assert channel.waited == pytest.approx(waited)
+
+
+def test_a_message_that_never_comes_is_waited_for_as_long_as_was_said() -> None:
+    channel = Sleeper(10**6)
+    notebooks.waking(channel, seconds=0.01)
+    with pytest.raises(Empty):
+        asyncio.run(asyncio.wait_for(channel.get_msg(timeout=0), 5))
 
 
 def under_nbval(path: Path) -> str:

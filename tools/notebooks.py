@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from queue import Empty
+from typing import Any, NoReturn
 
 import nbformat
 from nbclient import NotebookClient
@@ -163,6 +165,27 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
     return result
 
 
+def waking(channel: Any, seconds: float = 1.0) -> None:
+    """Let a kernel's channel look for messages every second while it waits for one.
+
+    nbclient writes to the shell channel when a widget shows output. A reply that comes meanwhile
+    wakes nobody, now and then, and without this the cell waits until its time is up.
+    """
+    once = channel.get_msg
+
+    async def get_msg(timeout: float | None = None) -> Any:
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                return await once(timeout=max(0.0, min(seconds, left)))
+            except Empty:
+                if left <= seconds:
+                    raise
+
+    channel.get_msg = get_msg
+
+
 def executed(
     path: Path, save_failure: Callable[[NotebookNode], None] | None = None
 ) -> NotebookNode:
@@ -180,6 +203,7 @@ def executed(
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": empty}},
+            on_notebook_start=lambda notebook: waking(client.kc.shell_channel),
             on_cell_start=lambda cell, cell_index: running.update(cell=cell.id),
         )
         try:
