@@ -1,4 +1,5 @@
-"""What each road to the same policy costs, with seconds: the table of `compare_with_rlhf`.
+"""What each road to the same policy costs, with seconds, beside
+the table of `take_the_road_by_a_reward_model`.
 
 python benchmarks/roads.py
 """

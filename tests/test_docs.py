@@ -50,22 +50,22 @@ def test_a_number_in_prose_is_found(tmp_path: Path) -> None:
 # --- a course that is rearranged ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("files", "after"),
-    [
-        (["01_a", "02_b", "03_c"], ["01_a", "02_b", "03_c"]),
-        (["01_a", "01b_c", "02_b"], ["01_a", "02_c", "03_b"]),
-        (["00_a", "02_b"], ["00_a", "01_b"]),
-        (["02_b", "03_a"], ["01_b", "02_a"]),
-    ],
-)
-def test_numbers_have_no_gaps_and_follow_the_names(files, after, tmp_path: Path) -> None:
-    for name in files:
+def test_a_notebook_takes_the_number_of_its_place_in_the_list(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(notebooks, "rooms", lambda: (["a", "to_come", "b"], ["c"]))
+    for name in ("01_a", "02_b", "99_c"):
         (tmp_path / f"{name}.ipynb").write_text(name[-1])
     docs.renumber(tmp_path)
     found = sorted(tmp_path.iterdir())
-    assert [path.stem for path in found] == after
-    assert [path.read_text() for path in found] == [name[-1] for name in after]
+    assert [path.stem for path in found] == ["00_a", "02_b", "03_c"]
+    assert [path.read_text() for path in found] == ["a", "b", "c"]
+
+
+def test_a_notebook_outside_the_list_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(notebooks, "rooms", lambda: (["a"], []))
+    (tmp_path / "01_b.ipynb").touch()
+    with pytest.raises(SystemExit, match=r"Expected every notebook in rooms.toml, found none for"):
+        docs.renumber(tmp_path)
+    assert (tmp_path / "01_b.ipynb").exists()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_numbers_have_no_gaps_and_follow_the_names(files, after, tmp_path: Path)
     [
         ("[99](99_change_the_loss.ipynb)", "[{n}]({n}_change_the_loss.ipynb)"),
         ("[Notebook 99](99_change_the_loss.ipynb)", "[Notebook {n}]({n}_change_the_loss.ipynb)"),
-        ("[99 Old](../x/99b_change_the_loss.ipynb#cell-id=a)",
+        ("[99 Old](../x/99_change_the_loss.ipynb#cell-id=a)",
          "[{n} Change the loss](../x/{n}_change_the_loss.ipynb#cell-id=a)"),
         ("[here](99_change_the_loss.ipynb)", "[here]({n}_change_the_loss.ipynb)"),
         ("[99](99_of_nobody.ipynb)", "[99](99_of_nobody.ipynb)"),
@@ -110,10 +110,11 @@ def copied(folder: Path) -> None:
 @pytest.mark.slow
 def test_moving_a_notebook_takes_one_command(tmp_path: Path) -> None:
     copied(tmp_path)
-    path = notebooks.numbered("change_the_leash")[0].name
-    early = tmp_path / "notebooks" / "04b_change_the_leash.ipynb"
-    (tmp_path / "notebooks" / path).rename(early)
-    for printed in ("04b_change_the_leash.ipynb is now 05", ""):
+    order = tmp_path / "notebooks" / "rooms.toml"
+    line = '    "change_the_leash",\n'
+    others = order.read_text().replace(line, "")
+    order.write_text(others.replace('    "change_the_loss"', f'{line}    "change_the_loss"'))
+    for printed in ("21_change_the_loss.ipynb is now 22", ""):
         command = [sys.executable, "-m", "tools.docs"]
         env = {"PYTHONPATH": str(tmp_path)}
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -109,3 +109,21 @@ def test_use_style_sets_the_look_and_leaves_the_backend_alone():
     plots.use_style()
     assert plt.rcParams["svg.hashsalt"] == "dpo-edu"
     assert plt.get_backend() == before
+
+
+def luminance(color: str) -> float:
+    """The relative luminance of a colour, as the Web Content Accessibility Guidelines have it."""
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("role", plots.COLORS)
+def test_words_are_dark_enough_to_read_on_white(role: str, ax):
+    assert 1.05 / (luminance(plots.INK[role]) + 0.05) >= 4.5
+    plots.annotate(ax, "word", (0, 0), plots.COLORS[role])
+    assert ax.texts[-1].get_color() == plots.INK[role]
+
+
+def test_the_colour_of_the_curve_itself_may_be_too_pale_for_words():
+    assert 1.05 / (luminance(plots.COLORS["more"]) + 0.05) < 4.5

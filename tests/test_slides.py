@@ -126,7 +126,7 @@ def test_the_slides_of_one_notebook_are_written(tmp_path: Path, monkeypatch, cap
     monkeypatch.setattr(slides, "TARGET", tmp_path / "slides")
     assert slides.main(["--nb", "02"]) == 0
     (page,) = (tmp_path / "slides").iterdir()
-    assert page.name == "02_derive_the_gibbs_policy.html"
+    assert page.name == "02_derive_it_again_by_lagrange.html"
     assert "<section" in page.read_text("utf-8")
     assert capsys.readouterr().out == "slides of 1 notebook written to build/slides\n"
     assert slides.main(["--nb", "99"]) == "There is no notebook 99 in notebooks/."

@@ -31,7 +31,7 @@ EVERY_NOTEBOOK = [*notebooks.numbered(), *sorted(exercises.EXERCISES.glob("s*/*/
 def picture(sign: float = 1.0, width: float = 2.0, size: float = 4.0) -> str:
     """A figure with two curves, as a notebook stores it; `sign` turns one of them over."""
     x = np.linspace(-3, 3, 200)
-    figure, axes = plt.subplots(figsize=(size, 3), dpi=80)
+    figure, axes = plt.subplots(figsize=(size, 3), dpi=160)
     axes.plot(x, np.tanh(x), linewidth=width)
     axes.plot(x, sign * np.sin(x) ** 3, linewidth=width)
     file = io.BytesIO()

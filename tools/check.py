@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 
 from tools import notebooks
 
-BLOCK = 16  # pixels
+BLOCK = 32  # pixels, of which a figure has two to a point of the screen
 GREY_SHARE = 0.05  # of the range from black to white, for the mean of any one block
 SPEAKS = re.compile(r"^(ledger\.(?!watch\b)\w+|print|display|plt\.show)\(", re.MULTILINE)
 LOOKS_AWAY = re.compile(r"NBVAL_|PYTEST_VALIDATE|nbval-|raises-exception")
@@ -97,7 +97,7 @@ def short(value: Any) -> str:
 
 
 def pictures_differ(old: str, new: str) -> Iterator[str]:
-    """Two PNGs differ in size, or some 16 x 16 block differs in mean grey by more than 5 %."""
+    """Two PNGs differ in size, or some 32 x 32 block differs in mean grey by more than 5 %."""
     a, b = grey(old), grey(new)
     if a.size != b.size:
         yield f"the figure was {a.size[0]} x {a.size[1]} pixels, now {b.size[0]} x {b.size[1]}"

@@ -2,11 +2,12 @@
 
 python -m tools.docs
 
-The files of `notebooks/` are the one ordered list. A notebook that is moved or put in (as
-``04b_...`` to stand after 04) gets its number here, and every link to a notebook follows, with the
-number and the title that it shows. In documents, tables and counts stand between markers such as
-``<!-- notebooks -->``; in notebooks the lines **Claims.**, **With checks.** and **Next.** and the
-points of an assignment are written here, from the claims, the assignments' links and the order.
+`notebooks/rooms.toml` is the one ordered list. A notebook gets its number here, and every link to a
+notebook follows, with the number and the title that it shows, and to a cell that has moved to
+another notebook. In documents, tables and counts stand between markers such as
+``<!-- notebooks -->``; in notebooks the lines **Time.**, **Claims.**, **With checks.** and
+**Next.** and the points of an assignment are written here, from what there is to read, the claims,
+the assignments' links and the order.
 """
 
 import re
@@ -18,11 +19,12 @@ from pathlib import Path
 import nbformat
 
 from dpo_edu import ledger
-from tools import claims, notebooks
-from tools.project import LINK, Assignment, Project, read
+from tools import claims, notebooks, reading
+from tools.project import LINK, Assignment, Lecture, Project, read
 
 ROOT = notebooks.ROOT
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "dpo_edu/data/*.md", "benchmarks/*.md")
+GLOSSARY = ROOT / "docs" / "glossary.md"
 BLOCK = re.compile(r"<!-- (\w+) -->(\n?).*?(\n?)<!-- /\1 -->", re.DOTALL)
 END = "All claims and their evidence stand together in [claims](../docs/claims.md)."
 WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -34,11 +36,17 @@ OF_THE_SOURCES = re.compile(r"A\b|B\b|silent|used")  # how the source of such a 
 
 
 def renumber(folder: Path = notebooks.FOLDER) -> None:
-    """Number the notebooks without gaps in the order of their names, from 01 or, if there, 00."""
+    """Give every notebook its number: its place in the list of rooms."""
+    road, side = notebooks.rooms()
+    places = {slug: place for place, slug in enumerate([*road, *side])}
     paths = notebooks.numbered(folder=folder)
-    first = 0 if paths[0].name.startswith("00") else 1
+    if strange := [path.name for path in paths if notebooks.slug(path) not in places]:
+        raise SystemExit(
+            f"Expected every notebook in {notebooks.ROOMS.name}, found none for {strange[0]}."
+        )
     aside = [path.rename(path.with_suffix(".moved")) for path in paths]
-    for number, (path, moved) in enumerate(zip(paths, aside, strict=True), first):
+    for path, moved in zip(paths, aside, strict=True):
+        number = places[notebooks.slug(path)]
         target = moved.rename(folder / f"{number:02}_{notebooks.slug(path)}.ipynb")
         if target != path:
             print(f"{path.name} is now {target.name}")
@@ -49,6 +57,7 @@ def linked(project: Project, text: str) -> str:
 
     def link(match: re.Match[str]) -> str:
         shown, folder, slug, anchor = match.groups(default="")
+        slug = project.home(slug, anchor.partition("=")[2])
         if slug not in project.lectures:
             return match[0]
         lecture = project.lectures[slug]
@@ -91,13 +100,17 @@ def claims_line(project: Project, slug: str) -> str:
 
 
 def checks_line(project: Project, slug: str) -> str:
-    """The assignments that practise a notebook."""
-    links = [
-        f"[Exercise {a.path.parent.name[0]}, {a.name}](../{a.student})"
-        for a in project.assignments
-        if slug in a.practises
-    ]
-    return ", ".join(links)
+    """The assignments that practise a notebook, or the notebook nearest to it that has any."""
+    slugs = list(project.lectures)
+    for near in sorted(slugs, key=lambda other: abs(slugs.index(other) - slugs.index(slug))):
+        if found := [a for a in project.assignments if near in a.practises]:
+            break
+    return ", ".join(f"[Exercise {a.path.parent.name[0]}, {a.name}](../{a.student})" for a in found)
+
+
+def time_line(project: Project, slug: str) -> str:
+    """How long the notebook takes to read."""
+    return f"{reading.minutes(project.lectures[slug].book)} minutes."
 
 
 def next_line(project: Project, slug: str) -> str:
@@ -113,11 +126,12 @@ def next_line(project: Project, slug: str) -> str:
 def lecture_text(project: Project, slug: str) -> str:
     """A lecture's file as it should be."""
     lecture = project.lectures[slug]
-    lines = {"Claims": claims_line, "With checks": checks_line, "Next": next_line}
+    lines = {"Time": time_line, "Claims": claims_line}
+    lines |= {"With checks": checks_line, "Next": next_line}
     book = nbformat.from_dict(lecture.book)
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            cell.source = linked(project, cell.source)
+            cell.source = document_text(project, cell.source)
             for head, line in lines.items():
                 new = f"**{head}.** {line(project, slug)}"
                 cell.source = re.sub(
@@ -149,10 +163,15 @@ def table(heads: list[str], rows: Iterable[Iterable[str]]) -> str:
 def questions(project: Project) -> str:
     """The notebooks and their questions, for the README."""
     rows = [
-        [x.path.name[:2], f"[{x.title}](notebooks/{x.path.name})", x.question]
+        [x.path.name[:2], f"[{x.title}](notebooks/{x.path.name})", x.question, minutes(x)]
         for x in project.lectures.values()
     ]
-    return table(["", "notebook", "question"], rows)
+    return table(["", "notebook", "question", "minutes"], rows)
+
+
+def minutes(lecture: Lecture) -> str:
+    """How long a notebook takes to read, for a table."""
+    return str(reading.minutes(lecture.book))
 
 
 def presumed(project: Project) -> str:
@@ -207,7 +226,26 @@ def counted(project: Project, what: str) -> str:
     return counts[what]
 
 
+def rooms(project: Project) -> str:
+    """The notebooks for the first of them: what each asks, and how long it takes."""
+    parts = []
+    for head, slugs in zip(("the road", "side rooms"), notebooks.rooms(), strict=True):
+        here = [project.lectures[slug] for slug in slugs if slug in project.lectures]
+        rows = [
+            [x.path.name[:2], f"[{x.title}]({x.path.name})", x.question, minutes(x)] for x in here
+        ]
+        parts.append(table(["", head, "question", "minutes"], rows))
+    return "\n\n".join(parts)
+
+
+def glossary(_: Project) -> str:
+    """The glossary's list of terms."""
+    lines = GLOSSARY.read_text("utf-8").splitlines()
+    return "\n".join(line for line in lines if line.startswith("- "))
+
+
 TABLES = {"notebooks": questions, "presumed": presumed, "assigned": assigned}
+TABLES |= {"rooms": rooms, "glossary": glossary}
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
 BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
 

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty
@@ -20,6 +21,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
+ROOMS = FOLDER / "rooms.toml"
 BUILD = ROOT / "build"
 # What JupyterLab takes from the kernel when it opens a notebook. Where a file says otherwise it
 # counts as modified at once; the version of Python is left out, since it is each reader's own.
@@ -33,6 +35,9 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 WIDGET = "application/vnd.jupyter.widget-view+json"
+FOLDED = re.compile(r".*-(figure|check|data)")  # ids of cells that stand folded, as the tag says
+FOLD, OPEN = "hide-input", "open"
+MORE = "## More evidence"
 WIDGET_TEXT = "Run the notebook to see what can be moved here."
 REMEDIES = {  # where a file cannot be written
     errno.ENOSPC: "make room on the disk",
@@ -73,6 +78,12 @@ def numbered(number: str | None = None, folder: Path = FOLDER) -> list[Path]:
         return every
     digits = re.match(r"\d*", number)[0].zfill(2)
     return [p for p in every if p.name.startswith(f"{digits}_") or slug(p) == number]
+
+
+def rooms() -> tuple[list[str], list[str]]:
+    """The slugs of the road and of the side rooms in their order, those to come included."""
+    parts = tomllib.loads(ROOMS.read_text("utf-8"))
+    return parts["road"], parts["side"]
 
 
 def slug(path: Path) -> str:
@@ -147,7 +158,8 @@ def as_javascript(number: str) -> int | float:
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """Without timings, the language's version or random ids, which no rerun could repeat.
 
-    Where a widget cannot be shown, its text says what to do, not what it is made of.
+    Where a widget cannot be shown, its text says what to do, not what it is made of. Cells are
+    folded, and figures described, as their ids, tags and first comments say.
     What is left is what JupyterLab writes, so opening and saving a notebook changes no byte either.
     """
     text = with_numbered_ids(json.dumps(notebook))
@@ -159,10 +171,40 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         result.metadata.update(kernelspec=KERNELSPEC, language_info=LANGUAGE)
     for cell in result.cells:
         cell.metadata.pop("execution", None)
+        fold(cell)
+        describe(cell)
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
                 output.data["text/plain"] = WIDGET_TEXT
     return result
+
+
+def fold(cell: NotebookNode) -> None:
+    """Fold the code of figures, checks, data and plumbing, and the section of further evidence.
+
+    Figures, checks and data are known by the ends of their ids, unless they are tagged ``open``,
+    plumbing by the tag ``hide-input``.
+    """
+    if cell.cell_type == "markdown":
+        if cell.source.startswith(MORE):
+            cell.metadata["jp-MarkdownHeadingCollapsed"] = True
+        return
+    tags = list(cell.metadata.get("tags", []))
+    if FOLDED.fullmatch(cell.get("id", "")) and not {FOLD, OPEN} & set(tags):
+        cell.metadata["tags"] = [*tags, FOLD]
+    if FOLD in cell.metadata.get("tags", []):
+        cell.metadata.setdefault("jupyter", {})["source_hidden"] = True
+
+
+def describe(cell: NotebookNode) -> None:
+    """Give a figure its alternative text: the comment with which the cell begins."""
+    shown = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    comment = re.match(r"(?:# .*\n)+", cell.source)
+    if cell.cell_type == "code" and comment and (shown or cell.get("id", "").endswith("-figure")):
+        text = " ".join(line.removeprefix("# ") for line in comment[0].splitlines())
+        cell.metadata["mystnb"] = {"image": {"alt": text}}
+        for output in shown:
+            output.metadata.setdefault("image/png", {})["alt"] = text
 
 
 def waking(channel: Any, seconds: float = 1.0) -> None:

@@ -10,7 +10,7 @@ from dpo_edu import ledger
 from tools import exercises, notebooks
 
 # A link to a notebook: what it shows, the folder, the slug, the cell.
-LINK = re.compile(r"\[([^\]]*)\]\(((?:[\w.-]+/)*)\d\d\w?_(\w+)\.ipynb(#[^)]*)?\)")
+LINK = re.compile(r"\[([^\]]*)\]\(((?:[\w.-]+/)*)\d\d_(\w+)\.ipynb(#[^)]*)?\)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Lecture:
         """The slugs of the notebooks to have read."""
         line = re.search(r"\*\*Read before\.\*\*.*", self.book.cells[0].source)[0]
         return [match[3] for match in LINK.finditer(line)]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of its cells."""
+        return [cell.id for cell in self.book.cells]
 
     @property
     def to_know(self) -> str:
@@ -97,6 +102,11 @@ class Project:
     def number(self, slug: str) -> str:
         """The number of a notebook."""
         return self.lectures[slug].path.name[:2]
+
+    def home(self, slug: str, cell: str) -> str:
+        """The notebook that holds a cell, where it has moved from this one to one other."""
+        held = [x for x, lecture in self.lectures.items() if cell in lecture.ids]
+        return held[0] if cell and len(held) == 1 else slug
 
 
 def read() -> Project:
