@@ -4,12 +4,15 @@ Every figure of the suite uses these colours (Okabe and Ito's, told apart by col
 and labels its curves directly instead of by legends.
 """
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 from numpy.typing import ArrayLike
 
@@ -160,3 +163,46 @@ def annotate(
         zorder=6,
         bbox=ground,
     )
+
+
+def slider(
+    draw: Callable[[Any], Figure], values: Sequence[Any], *, label: str, start: int = 0
+) -> Any:
+    """Show a figure that a slider moves; where no kernel runs, the picture at ``values[start]``.
+
+    `draw` makes the figure for one of the `values`, the same size for each. All are drawn now, so
+    that a move only changes the picture. Returns the slider.
+
+    >>> handle = slider(lambda beta: plt.figure(figsize=(2, 2)), [0.5, 1.0, 2.0], label="β")
+    >>> handle.value = 2  # the place among the values
+    """
+    import ipywidgets
+    from IPython import get_ipython
+    from IPython.display import display
+
+    frames = [_png(draw(value)) for value in values]
+    width, height = (int(size) for size in _css_size(frames[start]))
+    picture = ipywidgets.Image(value=frames[start], width=width, height=height)
+    places = [(str(value), place) for place, value in enumerate(values)]
+    handle = ipywidgets.SelectionSlider(
+        options=places, value=start, description=label, layout={"width": f"{min(width, 480)}px"}
+    )
+    handle.observe(lambda change: setattr(picture, "value", frames[change.new]), "value")
+    shown = ipywidgets.VBox([handle, picture])._repr_mimebundle_()
+    shown["image/png"] = base64.b64encode(frames[start]).decode()
+    if get_ipython():
+        display(shown, metadata={"image/png": {"width": width, "height": height}}, raw=True)
+    return handle
+
+
+def _png(figure: Figure) -> bytes:
+    """A figure as a PNG with twice the dots, the same bytes on every run."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
+    plt.close(figure)
+    return file.getvalue()
+
+
+def _css_size(png: bytes) -> tuple[float, float]:
+    """Width and height at which a PNG with twice the dots is shown."""
+    return int.from_bytes(png[16:20]) / 2, int.from_bytes(png[20:24]) / 2

@@ -1,8 +1,14 @@
 """Figures put points where they belong and compute nothing else."""
 
+import io
+import statistics
+import time
+
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from dpo_edu import plots
 
@@ -127,3 +133,58 @@ def test_words_are_dark_enough_to_read_on_white(role: str, ax):
 
 def test_the_colour_of_the_curve_itself_may_be_too_pale_for_words():
     assert 1.05 / (luminance(plots.COLORS["more"]) + 0.05) < 4.5
+
+
+# --- sliders ------------------------------------------------------------------------------------
+
+
+def bars(height: float) -> plt.Figure:
+    figure, axes = plt.subplots(figsize=(3, 2))
+    axes.bar([0, 1], [1, height])
+    return figure
+
+
+def moved(values: list[float], start: int = 0) -> tuple[ipywidgets.SelectionSlider, list[bytes]]:
+    """A slider, and what its picture shows at every place."""
+    made, once = [], ipywidgets.Image
+
+    class Noted(once):
+        def __init__(self, **given):
+            super().__init__(**given)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ipywidgets, "Image", Noted)
+        handle = plots.slider(bars, values, label="height", start=start)
+    (picture,) = made
+    shown = []
+    for place in range(len(values)):
+        handle.value = place
+        shown.append(picture.value)
+    handle.value = start
+    assert picture.value == shown[start]
+    return handle, shown
+
+
+def test_a_slider_shows_the_figure_of_each_value():
+    _, shown = moved([0.5, 1.0, 2.0], start=1)
+    assert len(set(shown)) == 3
+    assert shown == moved([0.5, 1.0, 2.0])[1], "the same bytes on every run"
+    for png, height in zip(shown, [0.5, 1.0, 2.0], strict=True):
+        assert Image.open(io.BytesIO(png)).size == (600, 400)
+        assert png == plots._png(bars(height))
+
+
+def test_a_slider_leaves_no_figure_open():
+    moved([0.5, 1.0])
+    assert plt.get_fignums() == []
+
+
+def test_a_move_of_the_slider_takes_a_fraction_of_a_second():
+    handle, _ = moved([0.5 + 0.1 * k for k in range(11)])
+    seconds = []
+    for place in range(1, 11):
+        begin = time.perf_counter()
+        handle.value = place
+        seconds.append(time.perf_counter() - begin)
+    assert statistics.median(seconds) <= 0.5

@@ -183,6 +183,15 @@ def test_a_curve_turned_over_or_another_size_is_a_stale_figure(good, change) -> 
     assert found.startswith("the figure ")
 
 
+@pytest.mark.parametrize(("sign", "stale_now"), [(1.0, False), (-1.0, True)])
+def test_the_picture_that_a_widget_shows_is_compared_as_a_picture(good, sign, stale_now) -> None:
+    fresh = copy.deepcopy(good)
+    for book, width, turned in ((good, 2.0, 1.0), (fresh, 2.02, sign)):
+        buffers = [{"data": picture(turned, width), "encoding": "base64", "path": ["value"]}]
+        book.metadata.widgets = {"state": {"1": {"buffers": buffers}}}
+    assert bool(check.widget_differences(good, fresh)) == stale_now
+
+
 def test_a_mean_over_the_whole_picture_would_miss_the_curve() -> None:
     """The reason for blocks: the same two figures agree within 1 % as a whole."""
     whole = [np.asarray(check.grey(picture(sign)), float).mean() / 255 for sign in (1, -1)]

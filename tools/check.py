@@ -18,6 +18,7 @@ from tools import notebooks
 
 BLOCK = 32  # pixels, of which a figure has two to a point of the screen
 GREY_SHARE = 0.05  # of the range from black to white, for the mean of any one block
+PNG = "iVBORw0KGgo"  # how a picture begins in base64
 SPEAKS = re.compile(r"^(ledger\.(?!watch\b)\w+|print|display|plt\.show)\(", re.MULTILINE)
 LOOKS_AWAY = re.compile(r"NBVAL_|PYTEST_VALIDATE|nbval-|raises-exception")
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(home|Users|root|tmp|var|work|mnt|private)/\w|[A-Z]:\\\w)")
@@ -79,7 +80,7 @@ def unlike(old: Any, new: Any, where: str = "") -> Iterator[str]:
     place = where.lstrip(".") or "content"
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         for key in old:
-            if key == "image/png":
+            if all(str(tree[key]).startswith(PNG) for tree in (old, new)):
                 yield from (f"{text} ({place})" for text in pictures_differ(old[key], new[key]))
             elif key != "execution_count":
                 yield from unlike(old[key], new[key], f"{where}.{key}")

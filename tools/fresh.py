@@ -5,6 +5,7 @@ a cell's outputs must be the committed ones in kind, order and text, figures blo
 `tools.check`), and the last cell answers for the state of the notebook's widgets.
 """
 
+import base64
 import copy
 import re
 from typing import Any
@@ -21,6 +22,7 @@ class Widgets:
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, Any]] = {}
+        self.buffers: dict[str, dict[tuple[str, ...], Any]] = {}  # pictures, for one
 
     def takes(self, message: dict[str, Any]) -> bool:
         """Note a message; whether it is output that a widget shows, and not the cell."""
@@ -28,6 +30,13 @@ class Widgets:
         if kind.startswith("comm"):
             state = self.states.setdefault(content["comm_id"], {})
             state.update(content["data"].get("state", {}))
+            paths = content["data"].get("buffer_paths", [])
+            for path, buffer in zip(paths, message.get("buffers", []), strict=True):
+                self.buffers.setdefault(content["comm_id"], {})[tuple(path)] = {
+                    "data": base64.b64encode(buffer).decode(),
+                    "encoding": "base64",
+                    "path": path,
+                }
             return False
         showing = [state for state in self.states.values() if state.get("msg_id")]
         if kind not in ("stream", "display_data", "execute_result") or not showing:
@@ -44,6 +53,8 @@ class Widgets:
             id: {f"model_{field}": state[key] for field, key in fields.items()} | {"state": state}
             for id, state in self.states.items()
         }
+        for id, found in self.buffers.items():
+            states[id]["buffers"] = list(found.values())
         head = {"version_major": 2, "version_minor": 0}
         return {STATE: {"state": states, **head}} if states else {}
 
@@ -79,10 +90,13 @@ def compare_outputs(self: plugin.IPyNbCell, test: Any, ref: Any, skip_compare: A
 
 
 def as_stored(value: Any) -> Any:
-    """Outputs with the text that a file has for a widget, and whose random ids are all the same."""
+    """Outputs with the text that a file has for a widget, and whose random ids are all the same.
+
+    The alternative text of a figure is the file's own.
+    """
     if isinstance(value, dict):
         text = {"text/plain": notebooks.WIDGET_TEXT} if notebooks.WIDGET in value else {}
-        return {key: as_stored(part) for key, part in (value | text).items()}
+        return {key: as_stored(part) for key, part in (value | text).items() if key != "alt"}
     if isinstance(value, list):
         return [as_stored(part) for part in value]
     return re.sub(r"^[0-9a-f]{32}$", "id", value) if isinstance(value, str) else value
