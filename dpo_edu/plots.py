@@ -165,6 +165,34 @@ def annotate(
     )
 
 
+def levels(
+    ax: Axes,
+    reward: ArrayLike,
+    level: ArrayLike,
+    labels: Sequence[str],
+    color: str = COLORS["truth"],
+) -> None:
+    """Rewards as dashed outlines, and as bars what is left of them after the price of straying.
+
+    `reward` and `level`, ``r - beta log(pi/pi_ref)``, are ``(n,)``, in reward units; an arrow leads
+    from one to the other, and `labels` stand below.
+
+    >>> levels(plt.figure().gca(), [0.0, 2.0], [1.0, 1.0], ["first", "second"])
+    """
+    before, after = np.asarray(reward, dtype=np.float64), np.asarray(level, dtype=np.float64)
+    places = np.arange(len(before))
+    ax.bar(places, after, width=0.6, color=color, alpha=0.35, zorder=2)
+    ax.bar(places, before, width=0.6, fill=False, edgecolor=COLORS["ref"], ls="--", zorder=3)
+    ax.hlines(after, places - 0.3, places + 0.3, color=color, lw=3, zorder=4)
+    arrow = {"arrowstyle": "-|>", "color": COLORS["ref"], "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
+    for x, old, new in zip(places, before, after, strict=True):
+        ax.annotate("", (x, new), xytext=(x, old), arrowprops=arrow, zorder=5)
+    ax.axhline(0, color=COLORS["ref"], lw=0.8, zorder=1)
+    ax.set_xticks(places, labels)
+    ax.tick_params(axis="x", length=0)
+    ax.grid(visible=False, axis="x")
+
+
 def slider(
     draw: Callable[[Any], Figure], values: Sequence[Any], *, label: str, start: int = 0
 ) -> Any:

@@ -5,6 +5,7 @@ import statistics
 import time
 
 import ipywidgets
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -133,6 +134,60 @@ def test_words_are_dark_enough_to_read_on_white(role: str, ax):
 
 def test_the_colour_of_the_curve_itself_may_be_too_pale_for_words():
     assert 1.05 / (luminance(plots.COLORS["more"]) + 0.05) < 4.5
+
+
+def test_levels_lead_from_a_reward_to_what_is_left_of_it(ax):
+    reward, level = [0.0, -1.0, 2.0], [0.5, -0.25, 1.0]
+    plots.levels(ax, reward, level, ["a", "b", "c"], plots.COLORS["model"])
+    bars, outlines = ax.containers
+    assert [bar.get_height() for bar in bars] == level
+    assert [bar.get_height() for bar in outlines] == reward
+    (marks,) = ax.collections
+    assert [line.tolist() for line in marks.get_segments()] == [
+        [[x - 0.3, y], [x + 0.3, y]] for x, y in enumerate(level)
+    ]
+    assert [(a.xyann, a.xy) for a in ax.texts] == [
+        ((x, old), (x, new)) for x, (old, new) in enumerate(zip(reward, level, strict=True))
+    ]
+    assert [(t.get_position()[0], t.get_text()) for t in ax.get_xticklabels()] == [
+        (0, "a"),
+        (1, "b"),
+        (2, "c"),
+    ]
+
+
+def test_levels_have_their_colour_and_rewards_are_outlines(ax):
+    plots.levels(ax, [0.0, 1.0], [0.5, 0.5], ["a", "b"], plots.COLORS["model"])
+    bars, outlines = ax.containers
+    filled = matplotlib.colors.to_rgba(plots.COLORS["model"], 0.35)
+    grey = matplotlib.colors.to_rgba(plots.COLORS["ref"])
+    assert all(bar.get_facecolor() == filled and bar.get_width() == 0.6 for bar in bars)
+    assert all(bar.get_facecolor()[3] == 0 and bar.get_edgecolor() == grey for bar in outlines)
+    assert all(bar.get_linestyle() == "--" and bar.get_width() == 0.6 for bar in outlines)
+    (marks,) = ax.collections
+    assert matplotlib.colors.to_hex(marks.get_color()[0]).upper() == plots.COLORS["model"]
+    assert marks.get_linewidth().tolist() == [3]
+
+
+def test_levels_stand_on_a_line_and_their_arrows_lie_above_all(ax):
+    plots.levels(ax, [0.0, 1.0], [0.5, 0.5], ["a", "b"])
+    bars, outlines = ax.containers
+    (ground,) = ax.lines
+    assert ground.get_ydata() == [0, 0] and ground.get_linewidth() == 0.8
+    above = [ground, bars[0], outlines[0], *ax.collections, ax.texts[0]]
+    assert [artist.get_zorder() for artist in above] == [1, 2, 3, 4, 5]
+    (arrow, _) = (text.arrow_patch for text in ax.texts)
+    assert arrow.get_linewidth() == 1.4
+    assert arrow.get_edgecolor() == matplotlib.colors.to_rgba(plots.COLORS["ref"])
+    assert (arrow.shrinkA, arrow.shrinkB) == (0, 0)
+    ticks = ax.xaxis.get_major_ticks()
+    assert all(tick.tick1line.get_markersize() == 0 for tick in ticks)
+    assert not any(line.get_visible() for line in ax.get_xgridlines())
+
+
+def test_levels_want_as_many_rewards_as_levels(ax):
+    with pytest.raises(ValueError, match="shape mismatch|zip"):
+        plots.levels(ax, [0.0, 1.0], [0.5, 0.5, 0.5], ["a", "b"])
 
 
 # --- sliders ------------------------------------------------------------------------------------
