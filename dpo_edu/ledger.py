@@ -18,6 +18,7 @@ Symbolic evidence needs SymPy alone; NumPy is imported when numbers are compared
 """
 
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from typing import Any
 import sympy as sp
 
 from dpo_edu import symbolic
+from dpo_edu._typeset import typeset
 
 EVIDENCE = "application/vnd.dpo-edu.evidence+json"
 HEADLINE = "application/vnd.dpo-edu.headline+json"
@@ -38,6 +40,7 @@ SPEAKS_FOR = {  # the kinds of evidence that a verdict rests on
     "refuted": {"refuted"},
 }
 VERDICTS = tuple(SPEAKS_FOR)
+WORDS = {"agrees": "holds", "counterexample": "counterexample", "refuted": "refuted"}
 RUNS = {"dpo_edu.training": "TrainingRun", "dpo_edu.rlhf": "PolicyRun"}
 
 
@@ -85,14 +88,16 @@ class Evidence:
     source: str = ""  # of data: where they are from, under which licence
 
     def __str__(self) -> str:
-        word = {"agrees": "holds", "counterexample": "fails without its hypothesis"}
-        line = (
-            f"{self.claim:<3} {MEANS[self.means]:<8} {word.get(self.kind, 'refuted')}: {self.held}"
-        )
+        line = f"{self.claim:<3} {MEANS[self.means]:<8} {WORDS[self.kind]}: {self.held}"
         return f"{line}   ({self.note})" if self.note else line
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        return {"text/plain": str(self), EVIDENCE: asdict(self)}
+        note = f" <i>({typeset(self.note)})</i>" if self.note else ""
+        page = (
+            f'<div style="padding-left: 2em; text-indent: -2em"><b>{self.claim}</b> '
+            f"{MEANS[self.means]}, {WORDS[self.kind]}: {typeset(self.held)}{note}</div>"
+        )
+        return {"text/plain": str(self), "text/html": page, EVIDENCE: asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,38 @@ class Headline:
         return {"text/plain": str(self), HEADLINE: asdict(self)}
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Rows of id, verdict, means and statement, and what they come to.
+
+    >>> print(Summary([("G4", "holds", "SN", "pi* = pi_ref exp(r/beta)/Z sums to 1")], "1 claim"))
+    G4  holds      SN   pi* = pi_ref exp(r/beta)/Z sums to 1
+    1 claim
+    """
+
+    rows: list[tuple[str, str, str, str]]
+    end: str
+
+    def __str__(self) -> str:
+        heads = (f"{id:<3} {verdict:<10} {means:<4} " for id, verdict, means, _ in self.rows)
+        lines = [
+            textwrap.fill(row[-1], 100, initial_indent=head, subsequent_indent=" " * len(head))
+            for head, row in zip(heads, self.rows, strict=True)
+        ]
+        return "\n".join([*lines, self.end])
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        cell = '<td style="text-align: left; vertical-align: top">'
+        rows = [
+            f"<tr>{cell}<b>{id}</b></td>{cell}{verdict}</td>{cell}{means}</td>"
+            f"{cell}{typeset(statement)}</td></tr>"
+            for id, verdict, means, statement in self.rows
+        ]
+        end = "<br>".join(map(typeset, self.end.splitlines()))
+        page = f"<table>{''.join(rows)}</table><p>{end}</p>"
+        return {"text/plain": str(self), "text/html": page}
+
+
 def catalogue() -> dict[str, Claim]:
     """All claims by id, in the order of ``claims.toml``.
 
@@ -124,7 +161,7 @@ def catalogue() -> dict[str, Claim]:
     return {id: Claim(id=id, **{**row, "means": tuple(row["means"])}) for id, row in rows.items()}
 
 
-def display(shown: Evidence | Headline) -> None:
+def display(shown: Evidence | Headline | Summary) -> None:
     """Show it in the notebook; print it where there is none.
 
     >>> display(Headline("KL", "0 nats"))
@@ -317,15 +354,16 @@ class Ledger:
 
         A verdict is judged over all notebooks together: see `shortcomings`.
         """
-        touched = [c for c in self._claims.values() if any(e.claim == c.id for e in self.evidence)]
-        for claim in touched:
-            own = [e for e in self.evidence if e.claim == claim.id]
-            means = "".join(m for m in MEANS if any(e.means == m for e in own))
-            print(f"{claim.id:<3} {claim.verdict:<10} {means:<4} {claim.statement}")
+        rows = []
+        for claim in self._claims.values():
+            own = {e.means for e in self.evidence if e.claim == claim.id}
+            means = "".join(m for m in MEANS if m in own)
+            if own:
+                rows.append((claim.id, claim.verdict, means, claim.statement))
         against = contradictions(self.evidence, self._claims)
-        checks = counted(len(self.evidence), "check")
-        print(f"{counted(len(touched), 'claim')}, {checks}, ", end="")
-        print("not all as claimed." if against else "all as claimed.", *against, sep="\n")
+        counts = f"{counted(len(rows), 'claim')}, {counted(len(self.evidence), 'check')}"
+        end = f"{counts}, {'not ' if against else ''}all as claimed."
+        display(Summary(rows, "\n".join([end, *against])))
 
     def _known(self, claim: str) -> None:
         if claim not in self._claims:

@@ -68,7 +68,7 @@ def test_whole_evidence_has_no_shortcoming() -> None:
         ([*WHOLE, Evidence("G4", "N", "refuted", "x")], f"{AGAINST} G4  numeric  refuted: x"),
         (
             [*WHOLE, Evidence("G4", "N", "counterexample", "x")],
-            f"{AGAINST} G4  numeric  fails with",
+            f"{AGAINST} G4  numeric  counterexample",
         ),
     ],
 )

@@ -26,7 +26,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
     "symbolic": set(),
     "_compare": {"_checks"},
-    "ledger": {"symbolic", "_compare"},
+    "ledger": {"symbolic", "_compare", "_typeset"},
     "_alike": set(),
     "grading": {"symbolic", "_alike"},
     "plots": {"_checks"},  # the name of an array type

@@ -344,7 +344,7 @@ def test_what_holds_for_every_policy_has_no_counterexample(book):
 def test_a_counterexample_says_when(book):
     book.counterexample("O1", "N", 1.0, 2.0, by=0.5, when="one policy for two prompts")
     assert str(book.evidence[0]).startswith(
-        "O1  numeric  fails without its hypothesis: one policy for two prompts: misses by 1 >= 0.5"
+        "O1  numeric  counterexample: one policy for two prompts: misses by 1 >= 0.5"
     )
     with pytest.raises(ClaimFailed):
         book.counterexample("O1", "N", 1.0, 1.1, by=0.5, when="too near")
@@ -352,7 +352,7 @@ def test_a_counterexample_says_when(book):
         book.counterexample("O1", "N", 1.0, 2.0, by=0.5, when=" ")
 
 
-def test_evidence_against_the_catalogue_is_recorded_and_shown(book, capsys):
+def test_evidence_against_the_catalogue_is_recorded_and_shown(book, outputs):
     book.counterexample("G4", "N", 1.0, 2.0, by=0.5, when="a real counterexample")
     book.refuted("G7", "N", printed=0.0, repaired=1.0, truth=1.0, by=0.5)
     book.numeric("P3", 1.0, 1.0)
@@ -362,9 +362,9 @@ def test_evidence_against_the_catalogue_is_recorded_and_shown(book, capsys):
         "G7: the catalogue says holds",
         "P3: the catalogue says refuted",
     ]
-    assert "against it: G4  numeric  fails without its hypothesis: a real counter" in against[0]
+    assert "against it: G4  numeric  counterexample: a real counter" in against[0]
     book.summary()
-    assert "3 claims, 3 checks, not all as claimed.\nG4: the cat" in capsys.readouterr().out
+    assert "3 claims, 3 checks, not all as claimed.\nG4: the cat" in outputs[-1]["text/plain"]
 
 
 def test_an_unknown_claim_is_refused(book):
@@ -379,11 +379,11 @@ def test_an_unknown_claim_is_refused(book):
             judge()
 
 
-def test_summary_lists_the_claims_touched(book, capsys):
+def test_summary_lists_the_claims_touched(book, outputs):
     book.numeric("G4", 1.0, 1.0)
     book.symbolic("G4", x, x)
     book.summary()
-    text = capsys.readouterr().out
+    text = outputs[-1]["text/plain"]
     assert text.splitlines()[0].startswith("G4  holds      SN")
     assert text.splitlines()[-1] == "1 claim, 2 checks, all as claimed."
 
@@ -396,12 +396,30 @@ def test_an_order_by_signs_is_of_left_less_right(book):
             book.true("G4", "S", left, relation, right)
 
 
-def test_summary_gives_each_claim_its_own_means(book, capsys):
+def test_summary_gives_each_claim_its_own_means(book, outputs):
     book.numeric("G4", 1.0, 1.0)
     book.symbolic("G7", x, x)
     book.summary()
-    first, second = capsys.readouterr().out.splitlines()[:2]
+    first, second = outputs[-1]["text/plain"].splitlines()[:2]
     assert first.startswith("G4  holds      N    ") and second.startswith("G7  holds      S    ")
+
+
+def test_a_long_statement_breaks_between_words_under_its_beginning(book, outputs):
+    book.numeric("G10", 1.0, 1.0)
+    book.summary()
+    lines = outputs[-1]["text/plain"].splitlines()
+    assert len(lines) > 2 and max(map(len, lines)) <= 100
+    statement = ledger.catalogue()["G10"].statement
+    assert " ".join(line[20:] for line in lines[:-1]) == statement
+
+
+def test_a_page_shows_formulas(book, outputs):
+    book.numeric("G4", 1.0, 1.0, note="at pi_ref <= 1")
+    book.summary()
+    line, table = (shown["text/html"] for shown in outputs)
+    assert (
+        "π<sub>ref</sub> ≤ 1" in line and "<td" in table and "π<sub>ref</sub> exp(r/β)/Z" in table
+    )
 
 
 def test_headline_is_stored(book, outputs):
@@ -457,10 +475,7 @@ DIFFERS = "A1: evidence amounts to holds, the catalogue says"
         (
             [agreeing(), COUNTER],
             claim("holds"),
-            [
-                "A1: the catalogue says holds, against it: "
-                "A1  numeric  fails without its hypothesis: "
-            ],
+            ["A1: the catalogue says holds, against it: A1  numeric  counterexample: "],
         ),
         ([agreeing()], {}, ["A1: not in the catalogue"]),
     ],

@@ -265,5 +265,5 @@ def test_symbolic_evidence_and_its_sentences_need_neither_numpy_nor_ipython():
     done = subprocess.run([sys.executable, "-c", BROWSER], capture_output=True, text=True)
     assert done.stderr == ""
     assert "G4  symbolic holds: found - expected = 0 identically" in done.stdout
-    assert "O1  symbolic fails without its hypothesis: two policies: misses by" in done.stdout
+    assert "O1  symbolic counterexample: two policies: misses by" in done.stdout
     assert "G5  symbolic holds: left - right is negative" in done.stdout

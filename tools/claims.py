@@ -4,7 +4,7 @@ import base64
 import json
 from pathlib import Path
 
-from dpo_edu import ledger
+from dpo_edu import _typeset, ledger
 from tools import notebooks
 
 PAGE = notebooks.ROOT / "docs" / "claims.md"
@@ -41,22 +41,23 @@ def page() -> str:
 
 def entry(claim: ledger.Claim, evidence: list[tuple[Path, ledger.Evidence]]) -> str:
     """One claim: what it says, what it is worth, and a line for each piece of evidence."""
-    note = f": {claim.note}" if claim.note else ""
+    note = f": {typeset(claim.note)}" if claim.note else ""
     lines = [
-        f"\n**{claim.id}** {plain(claim.statement)}  \n{claim.source}; **{claim.verdict}**{note}\n"
+        f"\n**{claim.id}** {typeset(claim.statement)}  \n{claim.source}; **{claim.verdict}**{note}\n"
     ]
     for path, found in evidence:
         elsewhere = f" (in [{path.name[:2]}](../notebooks/{path.name}))"
         where = "" if notebooks.slug(path) == claim.notebook else elsewhere
         about = "".join(f"; {text}" for text in (found.note, found.source) if text)
         fails = "fails, " if found.kind == "counterexample" else ""
-        lines.append(f"- {found.means}: {fails}{plain(found.held)}{plain(about)}{where}")
+        lines.append(f"- {found.means}: {fails}{typeset(found.held)}{typeset(about)}{where}")
     return "\n".join(lines) + "\n"
 
 
-def plain(text: str) -> str:
-    """Text whose stars, bars and underscores markdown must leave alone."""
-    for mark in "\\*_|<>":
+def typeset(text: str) -> str:
+    """Text with its formulas typeset, whose stars, bars and underscores markdown leaves alone."""
+    text = _typeset.typeset(text)
+    for mark in "\\*_|":
         text = text.replace(mark, f"\\{mark}")
     return text
 
