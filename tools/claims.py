@@ -43,7 +43,8 @@ def entry(claim: ledger.Claim, evidence: list[tuple[Path, ledger.Evidence]]) -> 
     """One claim: what it says, what it is worth, and a line for each piece of evidence."""
     note = f": {typeset(claim.note)}" if claim.note else ""
     lines = [
-        f"\n**{claim.id}** {typeset(claim.statement)}  \n{claim.source}; **{claim.verdict}**{note}\n"
+        f"\n**{claim.id}** {typeset(claim.statement)}  \n"
+        f"{claim.source}; **{claim.verdict}**{note}\n"
     ]
     for path, found in evidence:
         elsewhere = f" (in [{path.name[:2]}](../notebooks/{path.name}))"

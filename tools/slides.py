@@ -16,7 +16,7 @@ from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_markdown_cell
 
 from dpo_edu.ledger import counted
-from tools import notebooks
+from tools import notebooks, reading
 
 TARGET = notebooks.BUILD / "slides"
 PACKAGES = {"reveal.js": "4.6.1", "mathjax": "3.2.2"}
@@ -113,14 +113,20 @@ def _hidden(cell: NotebookNode) -> bool:
 def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
     """The parts into which a cell may fall: paragraphs; or code, and what it prints and draws."""
     if cell.cell_type == "markdown":
-        for number, block in enumerate(re.split(r"\n\s*\n", cell.source)):
+        text = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL).strip()
+        for number, block in enumerate(re.split(r"\n\s*\n", text)):
             yield new_markdown_cell(block, id=f"{cell.id}-{number}")
         return
-    drawn = [o for o in cell.outputs if "image/png" in o.get("data", {})]
-    widgets = [o for o in cell.outputs if notebooks.WIDGET in o.get("data", {})]
-    printed = [o for o in cell.outputs if o not in drawn + widgets]
+    still = [from_dict(o) for o in cell.outputs]
+    for output in still:
+        output.get("data", {}).pop(notebooks.WIDGET, None)
+    drawn = [o for o in still if "image/png" in o.get("data", {})]
+    widgets = [o for o in still if o.get("data", {}).get("text/plain") == notebooks.WIDGET_TEXT]
+    printed = [o for o in still if o not in drawn + widgets]
     hide = {"metadata": cell.metadata | {"transient": {"remove_source": True}}}
-    if not drawn:  # a picture is for the audience, its code for the reader of the notebook
+    if not drawn and not reading.is_folded(
+        cell
+    ):  # a picture is for the audience, its code for the reader of the notebook
         whole = from_dict(cell | {"outputs": printed})
         if height(whole) <= ROOM:
             yield whole
@@ -131,9 +137,18 @@ def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
             yield from_dict(cell | {"outputs": outputs} | hide)
 
 
+def kept(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells that are shown to an audience: no imports, folded checks, further evidence."""
+    return [
+        cell
+        for cell in reading.open_cells(notebook)
+        if cell.id not in SKIPPED and not (reading.is_folded(cell) and cell.id.endswith("-check"))
+    ]
+
+
 def paged(notebook: NotebookNode) -> NotebookNode:
     """The same notebook in pieces, each told whether it starts a slide, a page below, or none."""
-    parts = [p for c in notebook.cells if c.id not in SKIPPED for p in pieces(c)]
+    parts = [p for c in kept(notebook) for p in pieces(c)]
     used = ROOM
     for number, part in enumerate(parts):
         heading = part.cell_type == "markdown" and re.match("##? ", part.source)
