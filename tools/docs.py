@@ -160,15 +160,6 @@ def table(heads: list[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([first, "|" + "---|" * len(heads), *others])
 
 
-def questions(project: Project) -> str:
-    """The notebooks and their questions, for the README."""
-    rows = [
-        [x.path.name[:2], f"[{x.title}](notebooks/{x.path.name})", x.question, minutes(x)]
-        for x in project.lectures.values()
-    ]
-    return table(["", "notebook", "question", "minutes"], rows)
-
-
 def minutes(lecture: Lecture) -> str:
     """How long a notebook takes to read, for a table."""
     return str(reading.minutes(lecture.book))
@@ -226,13 +217,14 @@ def counted(project: Project, what: str) -> str:
     return counts[what]
 
 
-def rooms(project: Project) -> str:
-    """The notebooks for the first of them: what each asks, and how long it takes."""
+def rooms(project: Project, folder: str = "") -> str:
+    """The road and the side rooms: what each notebook asks, and how long it takes."""
     parts = []
     for head, slugs in zip(("the road", "side rooms"), notebooks.rooms(), strict=True):
         here = [project.lectures[slug] for slug in slugs if slug in project.lectures]
         rows = [
-            [x.path.name[:2], f"[{x.title}]({x.path.name})", x.question, minutes(x)] for x in here
+            [x.path.name[:2], f"[{x.title}]({folder}{x.path.name})", x.question, minutes(x)]
+            for x in here
         ]
         parts.append(table(["", head, "question", "minutes"], rows))
     return "\n\n".join(parts)
@@ -244,8 +236,8 @@ def glossary(_: Project) -> str:
     return "\n".join(line for line in lines if line.startswith("- "))
 
 
-TABLES = {"notebooks": questions, "presumed": presumed, "assigned": assigned}
-TABLES |= {"rooms": rooms, "glossary": glossary}
+TABLES = {"notebooks": partial(rooms, folder="notebooks/"), "rooms": rooms, "glossary": glossary}
+TABLES |= {"presumed": presumed, "assigned": assigned}
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
 BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
 
