@@ -1,9 +1,11 @@
 """Real votes with published truths: MT-bench judgments (2023) and a baseball season (1987).
 
-Counts only; every `Votes` says its source and licence, more stands in ``data/README.md``.
+Counts, and one prompt with two answers that a language model wrote; each says its licence, more
+stands in ``data/README.md``.
 """
 
 import csv
+import tomllib
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -172,3 +174,42 @@ def baseball_votes() -> Votes:
     wins = season[None]
     source = "Agresti, Categorical Data Analysis, 2nd ed., p. 438"
     return Votes(wins, np.zeros_like(wins), ("1987",), tuple(teams), source, "facts of sport")
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """A prompt and two answers to it, one of them chosen over the other.
+
+    Parameters
+    ----------
+    prompt : what was asked.
+    chosen, rejected : the answers, the better one first.
+    model : who wrote them.
+    licence : that of the model.
+
+    Source: ``data/README.md``.
+
+    >>> answer_pair().model
+    'SmolLM2-135M-Instruct'
+    """
+
+    prompt: str
+    chosen: str
+    rejected: str
+    model: str
+    licence: str
+
+
+def answer_pair() -> AnswerPair:
+    """A prompt and two of sixteen answers that a small language model drew for it.
+
+    The pair was picked, and the vote is the authors' own.
+
+    Source: SmolLM2-135M-Instruct, Allal et al. 2025, arXiv:2502.02737; Apache-2.0.
+
+    >>> answer_pair().prompt
+    'How do I boil an egg? Answer in two short sentences.'
+    """
+    text = resources.files("dpo_edu").joinpath("data", "answer_pair.toml").read_text("utf-8")
+    row = tomllib.loads(text)
+    return AnswerPair(**{name: value for name, value in row.items() if name != "drawn"})

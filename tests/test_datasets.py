@@ -75,7 +75,7 @@ def separable(votes: Votes, wins: np.ndarray) -> set[str]:
 def test_the_data_files_travel_with_the_package_and_nothing_else_does():
     names = {path.name for path in resources.files("dpo_edu").joinpath("data").iterdir()}
     tables = {"mtbench_votes.csv", "mtbench_published_win_rates.csv", "baseball1987.csv"}
-    assert names == tables | {"README.md"}
+    assert names == tables | {"answer_pair.toml", "README.md"}
     pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
     setuptools = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert "data/*" in setuptools["package-data"]["dpo_edu"]
@@ -90,6 +90,10 @@ def test_the_data_files_travel_with_the_package_and_nothing_else_does():
         "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)",
         "aggregated to counts; texts and judge ids dropped",
         "Agresti",
+        "SmolLM2-135M-Instruct",
+        "arXiv:2502.02737",
+        "[Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0)",
+        "the vote is the authors' own",
     ],
 )
 def test_source_licence_and_changes_stand_beside_the_votes(said):
@@ -110,6 +114,17 @@ def test_no_text_and_no_judge_is_shipped():
     assert judges == {"human", "gpt-4"}
     columns = "judge category item_a item_b wins_a wins_b ties inconsistent"
     assert set(rows("mtbench_votes.csv")[0]) == set(columns.split())
+
+
+def test_the_answers_are_short_and_say_how_they_were_drawn():
+    pair = datasets.answer_pair()
+    assert pair.chosen != pair.rejected
+    assert all(0 < len(text.split()) < 60 for text in (pair.prompt, pair.chosen, pair.rejected))
+    assert (pair.model, pair.licence) == ("SmolLM2-135M-Instruct", "Apache-2.0")
+    drawn = tomllib.loads(packaged("answer_pair.toml"))["drawn"]
+    assert {"file", "date", "temperature", "seed", "draws", "versions"} <= set(drawn)
+    assert drawn["chosen_draw"] != drawn["rejected_draw"]
+    assert max(drawn["chosen_draw"], drawn["rejected_draw"]) < drawn["draws"]
 
 
 # --- the counts ---
