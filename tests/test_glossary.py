@@ -95,6 +95,7 @@ def test_entries_are_read_with_their_forms() -> None:
         ("# A policy\n`policy` $policy$ $$policy$$ <details>policy</details>", set()),
         ("<!-- rooms -->\npolicy\n<!-- /rooms -->", set()),
         ("**Policy.** It is not explained by a label, that policy.", {"policy"}),
+        ("**Claims.** policy.\n**Next.** Which policy?", set()),
         ("2 * 3 and 4 * policy", {"policy"}),
     ],
 )

@@ -430,6 +430,14 @@ def test_a_notebook_is_found_by_its_number(tmp_path: Path) -> None:
     assert notebooks.numbered("7", tmp_path) == []
 
 
+def test_a_notebook_is_found_by_its_slug_and_the_first_by_0(tmp_path: Path) -> None:
+    first, other = tmp_path / "00_start.ipynb", tmp_path / "01_go_on.ipynb"
+    first.touch()
+    other.touch()
+    assert notebooks.numbered("go_on", tmp_path) == [other]
+    assert notebooks.numbered("0", tmp_path) == [first] == notebooks.numbered("start", tmp_path)
+
+
 def evidence_notebook(*evidence: ledger.Evidence) -> NotebookNode:
     outputs = [new_output("display_data", data=e._repr_mimebundle_()) for e in evidence]
     return new_notebook(cells=[new_code_cell("", outputs=outputs)])

@@ -76,8 +76,9 @@ def numbered(number: str | None = None, folder: Path = FOLDER) -> list[Path]:
     every = sorted(folder.glob("[0-9][0-9]*_*.ipynb"))
     if not number:
         return every
-    digits = re.match(r"\d*", number)[0].zfill(2)
-    return [p for p in every if p.name.startswith(f"{digits}_") or slug(p) == number]
+    if digits := re.match(r"\d*", number)[0]:
+        return [path for path in every if path.name.startswith(f"{digits.zfill(2)}_")]
+    return [path for path in every if slug(path) == number]
 
 
 def rooms() -> tuple[list[str], list[str]]:

@@ -29,6 +29,7 @@ NOT_PROSE = [
     (re.compile(r"```.*?```|\$\$.*?\$\$", re.DOTALL), " "),
     (re.compile(r"`[^`\n]*`|\$[^$]*\$"), " x "),
     (re.compile(r"(?m)^#.*$"), ""),
+    (re.compile(r"(?m)^\*\*(Time|Claims|With checks|Next)\.\*\* .*$"), ""),
     (re.compile(r"(?m)^\*\*[\w ]+\.\*\*"), ""),  # **Question.** and the like
     (re.compile(r"!?\[([^\]]*)\]\([^)]*glossary\.md[^)]*\)"), r"**\1**"),
     (re.compile(r"!?\[[^\]]*\]\([^)]*\)|https?://\S+"), " "),
