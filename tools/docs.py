@@ -96,7 +96,8 @@ def claims_line(project: Project, slug: str) -> str:
     own = [claim.id for claim in project.catalogue.values() if claim.notebook == slug]
     others = [id for id in project.catalogue if id in evidence and id not in own]
     more = f"more evidence for {claims_in_words(others)}" if others else ""
-    return ", and ".join(filter(None, [own and claims_in_words(own), more])) + "."
+    line = ", and ".join(filter(None, [own and claims_in_words(own), more]))
+    return f"{line[:1].upper()}{line[1:]}."
 
 
 def checks_line(project: Project, slug: str) -> str:

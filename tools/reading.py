@@ -37,7 +37,7 @@ class Ceilings:
 
 
 ROAD, SIDE = Ceilings(20, 1500, 120), Ceilings(30, 2200, 180)
-START = Ceilings(20, 1500, 120, in_full=9)
+START = Ceilings(20, 1800, 120, in_full=9)  # with the map of the rooms
 
 
 def ceilings(slug: str) -> Ceilings:
@@ -80,9 +80,10 @@ def prose(book: NotebookNode) -> str:
 
 
 def words(book: NotebookNode) -> int:
-    """Words of prose, without displayed formulas and the addresses of links."""
+    """Words of prose: no displayed formulas, addresses of links or rules of tables."""
     text = re.sub(r"\$\$.*?\$\$", "", prose(book), flags=re.DOTALL)
-    return len(re.sub(r"\]\([^)]*\)", "]", text).split())
+    words = re.sub(r"\]\([^)]*\)", "]", text).split()
+    return sum(word.strip("|-") != "" for word in words)
 
 
 def outputs(book: NotebookNode) -> list[NotebookNode]:
