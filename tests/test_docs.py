@@ -76,6 +76,7 @@ def test_a_notebook_outside_the_list_is_refused(tmp_path: Path, monkeypatch) -> 
         ("[99 Old](../x/99_change_the_loss.ipynb#cell-id=a)",
          "[{n} Change the loss](../x/{n}_change_the_loss.ipynb#cell-id=a)"),
         ("[here](99_change_the_loss.ipynb)", "[here]({n}_change_the_loss.ipynb)"),
+        ("[99](99b_change_the_loss.ipynb)", "[{n}]({n}_change_the_loss.ipynb)"),
         ("[99](99_of_nobody.ipynb)", "[99](99_of_nobody.ipynb)"),
     ],
 )  # fmt: skip

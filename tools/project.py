@@ -10,7 +10,7 @@ from dpo_edu import ledger
 from tools import exercises, notebooks
 
 # A link to a notebook: what it shows, the folder, the slug, the cell.
-LINK = re.compile(r"\[([^\]]*)\]\(((?:[\w.-]+/)*)\d\d_(\w+)\.ipynb(#[^)]*)?\)")
+LINK = re.compile(r"\[([^\]]*)\]\(((?:[\w.-]+/)*)\d\d[a-z]?_(\w+)\.ipynb(#[^)]*)?\)")
 
 
 @dataclass(frozen=True)
