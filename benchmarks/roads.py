@@ -32,10 +32,10 @@ def roads() -> dict[str, Road]:
     def draws() -> np.random.Generator:
         return np.random.default_rng(0)
 
-    plain = {"learning_rate": 100, "batch_size": 1000, "epochs": 60}
-    ppo = {"steps": 500, "batch_size": 16, "epochs": 3, "clip": 0.2, "learning_rate": 6}
-    exact = {"steps": 600, "learning_rate": 18}
-    reinforce = {"steps": 600, "batch_size": 8, "learning_rate": 16}
+    plain = {"learning_rate": 80, "batch_size": 1000, "epochs": 60}
+    ppo = {"steps": 500, "batch_size": 16, "epochs": 3, "clip": 0.2, "learning_rate": 5}
+    exact = {"steps": 600, "learning_rate": 20}
+    reinforce = {"steps": 600, "batch_size": 8, "learning_rate": 20}
     return {
         "DPO, plain steps": lambda p: minibatch_dpo(p, REF, votes, rng=draws(), **plain, **how),
         "DPO, Newton": lambda p: train_dpo(p, REF, votes, **how),
