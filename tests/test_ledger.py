@@ -506,6 +506,6 @@ def test_a_claims_source_says_whether_it_is_one_of_the_two_notes():
     assert of_the_sources == OF_THE_SOURCES
 
 
-def test_four_formulas_of_the_sources_and_one_beyond_are_refuted():
+def test_four_formulas_of_the_sources_and_two_beyond_are_refuted():
     refuted = {c.id for c in ledger.catalogue().values() if c.verdict == "refuted"}
-    assert refuted == {"O5", "P3", "L2", "L3", "X12"}
+    assert refuted == {"O5", "P3", "L2", "L3", "X12", "X17"}
