@@ -8,6 +8,12 @@ Arguments, checks and shapes are those of `dpo_loss`. What a function adds it na
 out of range is a ValueError. `label_smoothing` is e, the chance that a vote is flipped: unless a
 function says otherwise the value is the one expected, (1 - e) loss(w, l) + e loss(l, w). All values
 and gradients are finite at log-ratios of +-1000, or infinite where the truth is.
+
+What changes the arguments of a loss, not the loss, needs no loss of its own. Log-probabilities
+divided by their numbers of tokens make `dpo_loss` what TRL calls ``sigmoid_norm``, and `ipo_loss`
+its ``ipo``; `ld_logps` gives the arguments of LD-DPO, `wpo_weight` the weights of WPO. The names
+that TRL (the trainer of Hugging Face) has for the losses are in the cards of notebooks
+`change_the_loss` and `reward_each_response`.
 """
 
 import math
@@ -243,6 +249,39 @@ def exo_loss(
     return win * (log_win - math.log1p(-e)) + loss * (log_loss - math.log(e))
 
 
+def discopop_loss(
+    chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    *,
+    beta: float,
+    tau: float = 0.05,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """A blend that a language model wrote: logistic at negative margins, exponential at positive.
+
+    ``(1 - m) l(s) + m exp(-s)`` with ``m = sigma(s/tau)``, tau > 0, ``(N,)``. Gradient in s:
+    ``-(1 - m) sigma(-s) - m exp(-s) + sigma'(s/tau) (exp(-s) - l(s))/tau``. It is not convex: for
+    tau < (1 - log 2)/3 it rises at s = 0, where training begins.
+
+    Source: Lu et al. 2024 (arXiv 2406.08414), DiscoPOP, eq. 5 as coded in TRL; claim K13.
+
+    >>> here, ref = torch.tensor([-1.0, -3.0]), torch.tensor([-2.0, -2.0])
+    >>> discopop_loss(here, ref, ref, ref, beta=1.0)
+    tensor([0.3679, 1.3133])
+    """
+    h_w, h_l = _log_ratios(chosen_logps, rejected_logps, ref_chosen_logps, ref_rejected_logps)
+    beta, tau = _checks.beta(beta), _checks.positive("tau", tau)
+
+    def loss(w: Tensor, v: Tensor) -> Tensor:
+        margin = beta * (w - v)
+        exponential = (logsigmoid(margin / tau) - margin).exp()
+        return exponential - _sigma(-margin / tau) * logsigmoid(margin)
+
+    return _expected(loss, h_w, h_l, label_smoothing)
+
+
 def nca_loss(
     chosen_logps: Tensor,
     rejected_logps: Tensor,
@@ -448,6 +487,29 @@ def simpo_loss(
     )
 
 
+def sft_loss(
+    chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    *,
+    beta: float,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Supervised fine-tuning on the winners: their negative log-likelihood, nothing else.
+
+    ``-log pi(y_w)``, nats, ``(N,)``. Neither the loser, nor a reference, nor beta enters; loser and
+    beta are arguments so that it can stand where another loss stands. Gradient in log pi(y_w): -1.
+
+    Source: Ouyang et al. 2022 (arXiv 2203.02155), step 1, here with winners as demonstrations;
+    claim K18.
+
+    >>> sft_loss(torch.tensor([-1.0]), torch.tensor([-2.0]), beta=0.1)
+    tensor([1.])
+    """
+    _tensors(chosen_logps=chosen_logps, rejected_logps=rejected_logps)
+    _checks.beta(beta)
+    return _expected(lambda w, _: -w, chosen_logps, rejected_logps, label_smoothing)
+
+
 def orpo_loss(
     chosen_logps: Tensor,
     rejected_logps: Tensor,
@@ -496,3 +558,60 @@ def _odds_loss(winner: Tensor, loser: Tensor) -> Tensor:
     odds_ratio = (less - more).exp() * rest_more / rest_less
     overtaken = more - less - torch.where(behind, rest_more, 1).log() + rest_less.log()
     return odds_ratio.log1p() + torch.where(behind, overtaken, 0)
+
+
+# --- what changes the arguments, not the loss -----------------------------------------------------
+
+
+def ld_logps(token_logps: Tensor, shared: Tensor, *, alpha: float) -> Tensor:
+    """Log-probabilities of which the tokens beyond the shorter response count only alpha.
+
+    ``sum_(t <= shared) log pi(y_t) + alpha sum_(t > shared) log pi(y_t)``, nats, ``(N,)``. LD-DPO
+    is `dpo_loss` of these, for winner and loser, policy and reference alike.
+
+    Parameters
+    ----------
+    token_logps : log-probabilities of the tokens of N responses, ``(N, T)``, nats, 0 behind the end
+        of a response.
+    shared : the number of tokens of the shorter response of each pair, ``(N,)``.
+    alpha : in [0, 1]; 1 is the sum over all tokens, 0 forgets what only the longer one has.
+
+    Source: Liu et al. 2024 (arXiv 2409.06411), LD-DPO, as coded in TRL; claim K15.
+
+    >>> ld_logps(torch.tensor([[-1.0, -2.0, -4.0]]), torch.tensor([1]), alpha=0.5)
+    tensor([-4.])
+    """
+    _tensors(token_logps=token_logps)
+    if not (isinstance(shared, Tensor) and shared.shape == token_logps.shape[:1]):
+        raise _checks.error("shared", "a tensor (N,) beside token_logps (N, T)", repr(shared))
+    if not 0 <= (share := _number("alpha", alpha)) <= 1:
+        raise _checks.error("alpha", "a number in [0, 1]", repr(alpha))
+    place = torch.arange(token_logps.shape[1], device=token_logps.device)
+    return torch.where(place < shared[:, None], token_logps, share * token_logps).sum(1)
+
+
+def wpo_weight(token_logps: Tensor, next_logps: Tensor, lengths: Tensor) -> Tensor:
+    """How likely the policy itself is to write a response: the weight that WPO gives it.
+
+    ``exp(mean_t [log pi(y_t) - log sum_v pi(v)^2])``, ``(N,)``, a constant to the gradient; v runs
+    over the vocabulary behind the same prefix. The loss of a pair, whichever it is, is multiplied
+    by the weights of both responses.
+
+    Parameters
+    ----------
+    token_logps : log-probabilities of the tokens of N responses, ``(N, T)``, nats.
+    next_logps : log-probabilities of all V tokens at the same places, ``(N, T, V)``, nats.
+    lengths : numbers of tokens >= 1, ``(N,)``; what stands behind them is ignored.
+
+    Source: Zhou et al. 2024 (arXiv 2406.11827), WPO, eq. 2 as coded in TRL; claim K16.
+
+    >>> even = torch.full((1, 2, 4), 0.25).log()
+    >>> wpo_weight(even[..., 0], even, torch.tensor([2]))
+    tensor([1.])
+    """
+    _tensors(token_logps=token_logps, next_logps=next_logps[..., 0])
+    if not (isinstance(lengths, Tensor) and lengths.shape == token_logps.shape[:1]):
+        raise _checks.error("lengths", "a tensor (N,) beside token_logps (N, T)", repr(lengths))
+    there = torch.arange(token_logps.shape[1], device=token_logps.device) < lengths[:, None]
+    surplus = token_logps - (2 * next_logps).logsumexp(-1)
+    return (torch.where(there, surplus, 0).sum(1) / lengths).exp().detach()

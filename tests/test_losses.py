@@ -146,6 +146,7 @@ def test_label_smoothing_must_lie_below_a_half(e):
 # The relatives: each formula once more, in arithmetic of 600 digits, which resolves exp(-1000).
 BETA = 0.5
 FLIPS = 0.125
+TAU = 0.5
 
 
 def sigma(x):
@@ -171,6 +172,9 @@ FORMULAS = {
     "ipo": lambda w, v: ((w - v) / BETA - 1 / (2 * BETA)) ** 2,
     "hinge": lambda w, v: max(0, 1 - (w - v)),
     "exo": lambda w, v: kl_to_bernoulli(sigma(w - v), 1 - FLIPS),
+    "discopop": lambda w, v: (
+        sigma((v - w) / TAU) * nll(w - v) + sigma((w - v) / TAU) * mpmath.exp(v - w)
+    ),
     "nca": lambda w, v: nll(w) + nll(-w) / 2 + nll(-v) / 2,
     "bco": lambda w, v: nll(w - 0.25) + nll(0.25 - v),
     "sppo": lambda w, v: (w / BETA - 1 / (2 * BETA)) ** 2 + (v / BETA + 1 / (2 * BETA)) ** 2,
@@ -179,15 +183,17 @@ FORMULAS = {
     "kto": lambda w, v: 3 * (1 - sigma(w - 0.75 * BETA)) + 2 * (1 - sigma(0.75 * BETA - v)),
     "simpo": lambda w, v: nll(BETA * (w - v) - 0.5),
     "orpo": lambda w, v: -w + BETA * nll(log_odds(w) - log_odds(v)),
+    "sft": lambda w, v: -w,
 }
 KEYWORDS = {
     "robust": {"label_smoothing": FLIPS},
     "exo": {"label_smoothing": FLIPS},
+    "discopop": {"tau": TAU},
     "bco": {"reward_shift": 0.25},
     "kto": {"kl": 0.75, "desirable_weight": 3.0, "undesirable_weight": 2.0},
 }
-OF_THE_DIFFERENCE = ("dpo", "robust", "ipo", "hinge", "exo")
-REFERENCE_FREE = ("simpo", "orpo")
+OF_THE_DIFFERENCE = ("dpo", "robust", "ipo", "hinge", "exo", "discopop")
+REFERENCE_FREE = ("simpo", "orpo", "sft")
 WITH_REFERENCE = [name for name in FORMULAS if name not in REFERENCE_FREE]
 SMOOTHED = [name for name in FORMULAS if name not in ("robust", "exo")]
 ENDS = (-1000.0, -75.0, -20.5, -1.25, 0.0, 0.25, 3.0, 18.0, 75.0, 1000.0)
@@ -256,7 +262,7 @@ def test_derivatives_agree_with_finite_differences(name):
         return evaluate(name, w_, v_, beta=0.7)
 
     assert torch.autograd.gradcheck(loss, pair, eps=1e-6, atol=1e-8)
-    if name != "hinge":
+    if name not in ("hinge", "sft"):  # without curvature
         assert torch.autograd.gradgradcheck(loss, pair, eps=1e-6, atol=1e-7)
 
 
@@ -342,6 +348,7 @@ BAD = [
     ("kto", {"kl": "1"}, "kl: expected a finite number >= 0, got '1'"),
     ("kto", {"desirable_weight": 0.0}, "desirable_weight: expected a finite number > 0"),
     ("kto", {"undesirable_weight": -1.0}, "undesirable_weight: expected a finite number > 0"),
+    ("discopop", {"tau": 0.0}, "tau: expected a finite number > 0"),
     ("simpo", {"gamma": -1.0}, "gamma: expected a finite number >= 0, got -1.0"),
     *[(name, {"beta": 0.0}, "beta: expected a finite number > 0, got 0.0") for name in FORMULAS],
     *[
@@ -382,6 +389,9 @@ def test_every_loss_of_the_module_is_tested_here():
 UNLESS_GIVEN = {
     "robust": lambda w, v: nll(w - v),
     "exo": lambda w, v: kl_to_bernoulli(sigma(w - v), 1 - mpmath.mpf("0.001")),
+    "discopop": lambda w, v: (
+        sigma(20 * (v - w)) * nll(w - v) + sigma(20 * (w - v)) * mpmath.exp(v - w)
+    ),
     "bco": lambda w, v: nll(w) + nll(-v),
     "kto": lambda w, v: 2 - sigma(w) - sigma(-v),
 }
@@ -395,3 +405,82 @@ def test_a_loss_given_only_beta_is_its_plain_formula(name):
     formula, scale = {**FORMULAS, **UNLESS_GIVEN}[name], 1 if name in REFERENCE_FREE else BETA
     expected = [float(formula(mpmath.mpf(scale * a), mpmath.mpf(scale * b))) for a, b in points]
     assert function(name)(w, v, *ref, beta=BETA).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+# --- where DiscoPOP turns, and what changes the arguments of a loss -------------------------------
+
+
+def discopop_slope(s, tau):
+    (row,) = value_and_gradient("discopop", [(s / BETA, 0.0)], tau=tau)
+    return row[1].item() / BETA
+
+
+@given(tau=st.floats(0.01, 10.0))
+def test_discopop_rises_at_the_reference_where_tau_is_small(tau):
+    expected = -0.75 + (1 - math.log(2)) / (4 * tau)
+    assert discopop_slope(0.0, tau) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("P", [0.6, 0.75, 0.9, 0.99])
+def test_with_a_small_tau_a_pair_rests_where_its_quadratic_has_a_root(P):
+    root = (math.sqrt(1 + 4 * (1 - P) / P) - 1) / 2
+    s = -math.log(root)
+    slope = P * discopop_slope(s, 0.01) - (1 - P) * discopop_slope(-s, 0.01)
+    assert slope == pytest.approx(0, abs=1e-12)
+
+
+TOKENS = torch.tensor([[-1.0, -2.0, -4.0], [-0.5, -0.25, 0.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("shared", "alpha", "expected"),
+    [
+        ([3, 2], 0.0, [-7.0, -0.75]),
+        ([1, 1], 1.0, [-7.0, -0.75]),
+        ([1, 1], 0.5, [-4.0, -0.625]),
+        ([2, 1], 0.0, [-3.0, -0.5]),
+        ([2, 1], 0.25, [-4.0, -0.5625]),
+    ],
+)
+def test_tokens_beyond_the_shorter_response_count_alpha(shared, alpha, expected):
+    found = losses.ld_logps(TOKENS, torch.tensor(shared), alpha=alpha)
+    assert found.tolist() == expected
+
+
+def test_the_gradient_of_a_token_is_what_it_counts():
+    tokens = TOKENS.clone().requires_grad_()
+    losses.ld_logps(tokens, torch.tensor([1, 2]), alpha=0.25).sum().backward()
+    assert tokens.grad.tolist() == [[1.0, 0.25, 0.25], [1.0, 1.0, 0.25]]
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, "1", True])
+def test_alpha_lies_between_0_and_1(alpha):
+    with pytest.raises(ValueError, match="alpha: expected a"):
+        losses.ld_logps(TOKENS, torch.tensor([1, 1]), alpha=alpha)
+
+
+@pytest.mark.parametrize("bad", [[1, 1], torch.tensor(1), torch.tensor([1]), torch.ones(2, 1)])
+def test_token_counts_are_one_for_each_response(bad):
+    with pytest.raises(ValueError, match=r"shared: expected a tensor \(N,\)"):
+        losses.ld_logps(TOKENS, bad, alpha=0.5)
+    with pytest.raises(ValueError, match=r"lengths: expected a tensor \(N,\)"):
+        losses.wpo_weight(TOKENS, TOKENS[..., None], bad)
+
+
+def test_the_weight_is_the_mean_surplus_over_the_collision_probability():
+    probs = [[[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]] * 2
+    next_logps = torch.tensor(probs, dtype=torch.float64).log().requires_grad_()
+    token_logps = next_logps[:, :, 0]
+    found = losses.wpo_weight(token_logps, next_logps, torch.tensor([2, 1]))
+    first, second = 0.5 / 0.375, 0.8 / 0.66
+    assert found.tolist() == pytest.approx([math.sqrt(first * second), first], rel=1e-12)
+    assert not found.requires_grad
+
+
+def test_the_weight_of_tokens_as_likely_as_they_come_is_one_at_any_size():
+    flat = torch.full((1, 3, 5), 0.2).double().log()
+    assert losses.wpo_weight(flat[..., 0], flat, torch.tensor([3])).item() == pytest.approx(1)
+    sure = torch.tensor([[[0.0, -1000.0]]]).double()
+    assert losses.wpo_weight(sure[..., 1], sure, torch.tensor([1])).item() == 0
+    with pytest.raises(ValueError, match="next_logps"):
+        losses.wpo_weight(flat[..., 0], flat[:, :2], torch.tensor([3]))
