@@ -122,7 +122,7 @@ class Fit:
         margin = torch.full((1,), 30 / self.beta).to(self.weight).requires_grad_()
         zero = torch.zeros_like(margin)
         # The loser sinks: a log-probability cannot rise above 0, and a loss may refuse one that is.
-        value = self.loss(zero, -margin, zero, zero).sum()
+        value = self.loss(zero, -margin, zero, zero).sum() + 0 * margin.sum()  # or it has no slope
         (slope,) = torch.autograd.grad(value, margin, materialize_grads=True)
         return np.logical_and(self.graph.separable(), slope.item() < 0)
 

@@ -514,6 +514,15 @@ def test_separable_votes_that_a_loss_is_content_with_converge():
     assert run.converged
 
 
+def test_a_loss_that_looks_at_winners_alone_is_trained_to_their_frequencies():
+    def winners(*log_probs, **keywords):
+        return losses.sft_loss(*log_probs[:2], **keywords)
+
+    votes = [[0, 3, 1], [1, 0, 2], [3, 2, 0]]
+    run = fit_table([0.2, 0.3, 0.5], votes, beta=0.5, loss=winners, learning_rate=0.1)
+    assert np.exp(run.log_probs[0]).tolist() == pytest.approx([4 / 12, 3 / 12, 5 / 12], abs=1e-9)
+
+
 @pytest.mark.parametrize("beta", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize(("loss", "away"), [(losses.dpo_loss, True), (hinge, False)])
 def test_separable_votes_run_away_at_every_beta_unless_the_loss_lets_go(beta, loss, away):
