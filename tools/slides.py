@@ -110,11 +110,27 @@ def _hidden(cell: NotebookNode) -> bool:
     return bool(cell.metadata.get("transient", {}).get("remove_source"))
 
 
+def tables(block: str) -> Iterator[str]:
+    """A paragraph as it is; a table that is taller than a page in parts, each under its head."""
+    head, rows = block.splitlines()[:2], block.splitlines()[2:]
+    if not block.startswith("|") or _block_height(block) <= ROOM:
+        yield block
+        return
+    part: list[str] = []
+    for row in rows:
+        if part and _block_height("\n".join([*head, *part, row])) > ROOM:
+            yield "\n".join([*head, *part])
+            part = []
+        part.append(row)
+    yield "\n".join([*head, *part])
+
+
 def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
     """The parts into which a cell may fall: paragraphs; or code, and what it prints and draws."""
     if cell.cell_type == "markdown":
         text = re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL).strip()
-        for number, block in enumerate(re.split(r"\n\s*\n", text)):
+        blocks = [part for block in re.split(r"\n\s*\n", text) for part in tables(block)]
+        for number, block in enumerate(blocks):
             yield new_markdown_cell(block, id=f"{cell.id}-{number}")
         return
     still = [from_dict(o) for o in cell.outputs]
