@@ -23,7 +23,7 @@ from tools import notebooks
 pytestmark = pytest.mark.slow
 
 FOLDER = notebooks.ROOT / "tools" / "lab"
-LECTURE = "02_derive_it_again_by_lagrange.ipynb"
+LECTURE = "03_derive_it_again_by_lagrange.ipynb"
 
 
 @pytest.fixture(scope="module")
