@@ -79,9 +79,13 @@ def move(policy: nn.Module, device: str | torch.device) -> Tensor:
 
 
 def bar(steps: int, progress: bool) -> "tqdm[int]":
-    """Steps, with a bar on stderr if asked for and if they last more than two seconds."""
+    """Steps, with a bar if asked for and if they last more than two seconds.
+
+    In a notebook the bar is a widget, elsewhere a line on stderr; TQDM_DISABLE=1 does without.
+    """
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt}"
-    return tqdm(range(steps), disable=not progress, delay=PROGRESS_DELAY, bar_format=form)
+    hidden = not progress or os.environ.get("TQDM_DISABLE") == "1"
+    return tqdm(range(steps), disable=hidden, delay=PROGRESS_DELAY, bar_format=form)
 
 
 class Record:

@@ -123,7 +123,7 @@ def train_dpo(
     optimum : pi* ``(X, Y)``, probabilities, to follow KL(pi* || pi_theta) in the history.
     steps, learning_rate : of AdamW, by default 2,000 and 0.01; naming either chooses it for
         every policy.
-    progress : show a bar on stderr if it takes more than two seconds.
+    progress : show a bar if it takes more than two seconds.
 
     Returns
     -------

@@ -252,6 +252,14 @@ def test_values_and_gradients_agree_with_many_digits_to_a_thousand(name, dtype, 
     assert ((found - expected).abs() <= bound * size + torch.finfo(dtype).tiny).all()
 
 
+@pytest.mark.parametrize("name", WITH_REFERENCE)
+def test_a_reference_counts_by_the_log_ratios_alone(name):
+    w, v, ref_w, ref_v = (torch.tensor([x]).double() for x in (-1.25, -3.0, -2.5, -0.75))
+    keywords = {"beta": BETA, **KEYWORDS.get(name, {})}
+    found = function(name)(w, v, ref_w, ref_v, **keywords)
+    assert found.item() == pytest.approx(many_digits(name, 1.25, -2.25)[0], rel=1e-14)
+
+
 @pytest.mark.parametrize("name", FORMULAS)
 def test_derivatives_agree_with_finite_differences(name):
     draws = torch.Generator().manual_seed(5)

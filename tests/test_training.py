@@ -766,12 +766,16 @@ def test_nothing_is_written_on_stderr_unless_asked_for(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_is_shown_from_two_seconds_on():
+def test_progress_is_shown_from_two_seconds_on(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert _run.bar(3, progress=True).disable
+    monkeypatch.delenv("TQDM_DISABLE")
     bar = _run.bar(3, progress=True)
     assert (bar.delay, len(bar), _run.bar(3, progress=False).disable) == (2, 3, True)
 
 
 def test_progress_of_long_runs_is_shown_when_asked_for(capfd, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr("dpo_edu._run.PROGRESS_DELAY", 0.0)
     train_table(UNIFORM, population(REWARD), steps=20, progress=True)
     assert "20/20" in capfd.readouterr().err

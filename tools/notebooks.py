@@ -93,11 +93,12 @@ def slug(path: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The kernel's environment: one thread, fixed hashes and dates, nobody's personal settings."""
+    """The kernel's environment: one thread, fixed hashes and dates, no bars, nobody's settings."""
     env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONWARNINGS")}
     single = ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR")
     env |= {f"{name}_NUM_THREADS": "1" for name in single}
     env |= {"SOURCE_DATE_EPOCH": "0", "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env |= {"TQDM_DISABLE": "1"}  # nobody watches, and outputs would keep them
     env |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": str(BUILD / "ipython")}
     env |= {"MPLCONFIGDIR": str(BUILD / "matplotlib"), "MATPLOTLIBRC": str(FOLDER / "matplotlibrc")}
     return env
@@ -234,6 +235,7 @@ def executed(
 ) -> NotebookNode:
     """Run every cell in a fresh kernel, in an empty folder, and normalise the result."""
     notebook, running = read(path), {"cell": "none"}
+    notebook.metadata.pop("widgets", None)  # what was moved in an earlier run
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
