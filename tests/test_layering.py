@@ -21,6 +21,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "datasets": {"_checks", "preferences"},
     "losses": {"_checks"},
     "sequences": {"_checks"},
+    "chains": {"_checks", "distributions", "gibbs"},
     "policies": {"_checks", "distributions", "losses", "sequences"},
     "divergences": {"_checks", "distributions"},
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
