@@ -41,6 +41,9 @@ INK = {
 }
 _INK_OF = {COLORS[role]: INK[role] for role in COLORS}
 
+#: What `run` draws of a log's rows.
+RUN_FIELDS = ("step", "loss", "chosen", "rejected", "accuracy", "grad_norm")
+
 _STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "figure.figsize": (6.4, 3.8),
@@ -191,6 +194,43 @@ def levels(
     ax.set_xticks(places, labels)
     ax.tick_params(axis="x", length=0)
     ax.grid(visible=False, axis="x")
+
+
+def run(
+    train: dict[str, Floats], held_out: dict[str, Floats], zero: float = float("nan")
+) -> Figure:
+    """A training log in four panels: loss, rewards, accuracy, gradient norm, by step.
+
+    Lines are the training rows, dots the held-out ones; `zero` is the loss of the reference.
+
+    >>> log = {name: np.ones(2) for name in RUN_FIELDS}
+    >>> len(run(log, log, 0.7).axes)
+    4
+    """
+    use_style()
+    fig, panels = plt.subplots(2, 2, figsize=(9.6, 6.4), sharex=True)
+    (loss, rewards), (accuracy, norm) = panels
+    loss.axhline(zero, color=COLORS["ref"], ls="--", lw=1)
+    rewards.axhline(0, color=COLORS["ref"], ls="--", lw=1)
+    accuracy.axhline(0.5, color=COLORS["ref"], ls="--", lw=1)
+    drawn = [(loss, "loss", "model", "loss"), (rewards, "chosen", "truth", "chosen")]
+    drawn += [(rewards, "rejected", "wrong", "rejected"), (accuracy, "accuracy", "model", "")]
+    drawn += [(norm, "grad_norm", "other", "")]
+    for ax, name, role, label in drawn:
+        ax.plot(train["step"], train[name], color=COLORS[role], lw=1.3)
+        there = np.isfinite(held_out[name])
+        ax.plot(
+            held_out["step"][there], held_out[name][there], "o", color=COLORS[role], mec="white"
+        )
+        known = np.isfinite(train[name])
+        if label and ax is rewards and known.any():
+            annotate(ax, label, (train["step"][known][-1], train[name][known][-1]), COLORS[role])
+    loss.set(title="Loss: line training, dots held out", ylabel="nats")
+    rewards.set(title="Mean rewards", ylabel="beta times log-ratio")
+    accuracy.set(title="Share of pairs won", ylim=(-0.05, 1.05), xlabel="step")
+    norm.set(title="Gradient norm", xlabel="step")
+    rewards.margins(x=0.15)
+    return fig
 
 
 def slider(

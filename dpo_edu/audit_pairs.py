@@ -1,0 +1,189 @@
+"""Checks that need a dump of pairs: the four sums of log-probabilities of each pair and step."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpo_edu._checks import Floats
+from dpo_edu.findings import Finding, Setting, softplus
+from dpo_edu.runlogs import Columns
+
+# The loss of one pair in terms of s = beta h, for those that a dump can be held against, and
+# those whose log-probabilities TRL divides by the number of tokens.
+OF_THE_MARGIN: dict[str, Callable[[Floats, float], Floats]] = {
+    "sigmoid": lambda s, beta: softplus(-s),
+    "sigmoid_norm": lambda s, beta: softplus(-s),
+    "hinge": lambda s, beta: np.maximum(0, 1 - s),
+    "ipo": lambda s, beta: (s / beta - 1 / (2 * beta)) ** 2,
+}
+OF_MEANS = ("ipo", "sigmoid_norm")
+
+
+def log_ratios(pairs: Columns) -> Floats:
+    """h of the chosen and of the rejected response, ``(2, rows)``, nats."""
+    return np.stack(
+        [pairs[f"{name}_logps"] - pairs[f"ref_{name}_logps"] for name in ("chosen", "rejected")]
+    )
+
+
+def lengths(pairs: Columns) -> Floats:
+    """Tokens of the chosen and of the rejected response, ``(2, rows)``."""
+    return np.stack([pairs["chosen_tokens"], pairs["rejected_tokens"]])
+
+
+def size(values: Floats) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+
+
+def trained(pairs: Columns) -> NDArray[np.bool_]:
+    """Which rows are of the training pairs."""
+    return np.asarray(pairs["held_out"] == 0)
+
+
+def last_look(pairs: Columns) -> NDArray[np.bool_]:
+    """Which rows are of the last evaluation, or of the last step if there was none."""
+    rows = ~trained(pairs) if not trained(pairs).all() else trained(pairs)
+    return np.asarray(rows & (pairs["step"] == pairs["step"][rows].max()))
+
+
+def reference_constant(pairs: Columns, _: Setting) -> Finding:
+    """The reference gives one pair the same log-probabilities whenever it comes."""
+    check, order = "reference constant", np.argsort(pairs["id"], kind="stable")
+    again = np.diff(pairs["id"][order]) == 0
+    if not again.any():
+        return Finding(check, "N/A", "no pair was dumped twice")
+    sums = np.stack([pairs["ref_chosen_logps"], pairs["ref_rejected_logps"]])[:, order]
+    moved = size(np.diff(sums)[:, again]) / math.sqrt(2)
+    found, typical = f"moves by {moved:.2g} nats", size(sums)
+    if moved <= 1e-4 * (1 + typical):
+        return Finding(check, "PASS", found, "0")
+    verdict = ("WARN", "precision") if moved <= 2e-3 * typical else ("FAIL", "dropout")
+    return Finding(check, verdict[0], found, "0", verdict[1])
+
+
+def first_log_ratios(pairs: Columns, _: Setting) -> Finding:
+    """Before the first step every log-ratio is 0 (H1)."""
+    check, start = "first log-ratios", trained(pairs) & (pairs["step"] == 0)
+    if not start.any():
+        return Finding(check, "N/A", "no pair of step 0 was dumped")
+    away, typical = size(log_ratios(pairs)[:, start]), size(pairs["ref_chosen_logps"][start])
+    found = f"{away:.2g} nats, of sums of {typical:.3g}"
+    if away <= 1e-4 * (1 + typical):
+        return Finding(check, "PASS", found, "0")
+    return Finding(
+        check, "FAIL", found, "0", "precision" if away <= 5e-3 * typical else "reference"
+    )
+
+
+def first_move(pairs: Columns, _: Setting) -> Finding:
+    """The first optimiser step moves a token's log-probability by a small part of a nat."""
+    check, steps = "first move", np.unique(pairs["step"][trained(pairs)])
+    if len(steps) < 2 or not np.isfinite(lengths(pairs)).all():
+        return Finding(check, "N/A", "needs two training steps, and numbers of tokens")
+    per_token = log_ratios(pairs) / np.maximum(lengths(pairs), 1)
+    start, moved = (size(per_token[:, trained(pairs) & (pairs["step"] == k)]) for k in steps[:2])
+    found = f"{moved:.2g} nats a token"
+    verdict = ("FAIL", "rate") if moved > 0.3 and moved > 2 * start else ("PASS", "")
+    return Finding(check, verdict[0], found, "below 0.3", verdict[1])
+
+
+def variants(pairs: Columns, beta: float) -> dict[str, tuple[Floats, float]]:
+    """What a trainer may take for s, right and by the usual slips: s and its beta, by name."""
+    up, down = log_ratios(pairs)
+    mean_up, mean_down = log_ratios(pairs) / np.maximum(lengths(pairs), 1)
+    h = {"sum": up - down, "token mean": mean_up - mean_down, "pair swapped": down - up}
+    h["sum without the reference"] = pairs["chosen_logps"] - pairs["rejected_logps"]
+    factors = {"": beta, ", beta twice": beta**2, ", no beta": 1.0}
+    return {n + t: (factor * x, factor) for n, x in h.items() for t, factor in factors.items()}
+
+
+def recomputed_loss(pairs: Columns, setting: Setting) -> Finding:
+    """The batch's loss, once more from the sums of log-probabilities, and the formula that fits."""
+    check = "loss recomputed"
+    if setting.loss not in OF_THE_MARGIN or setting.beta is None:
+        return Finding(check, "N/A", f"needs beta and one of {', '.join(OF_THE_MARGIN)}")
+    if not np.isfinite(pairs["loss"]).all():
+        return Finding(check, "N/A", "no loss was dumped")
+    _, batch = np.unique(pairs["batch"], return_inverse=True)
+    count, formula = np.bincount(batch), OF_THE_MARGIN[setting.loss]
+    logged, gaps = np.bincount(batch, pairs["loss"]) / count, {}
+    for name, (s, factor) in variants(pairs, setting.beta).items():
+        mine = np.bincount(batch, formula(s, factor)) / count
+        gaps[name] = float(np.max(np.abs(mine - logged) / (1 + np.abs(logged))))
+    gaps = {name: gap for name, gap in gaps.items() if not math.isnan(gap)}
+    best = min(gaps, key=lambda name: gaps[name])
+    right = "token mean" if setting.loss in OF_MEANS else "sum"
+    found = f"{setting.loss} of the {best} fits to {gaps[best]:.1g}"
+    if gaps.get(right, math.inf) <= 1e-3:
+        return Finding(
+            check, "PASS", f"{setting.loss} of the {right} fits to {gaps[right]:.1g}", right
+        )
+    if gaps[best] > 1e-3:
+        return Finding(check, "WARN", f"no formula tried fits, {found}", right, "loss")
+    faults = {"sum, beta twice": "beta-twice", "pair swapped": "swapped"}
+    kind = "mean" if best in ("sum", "token mean") else faults.get(best, "loss")
+    return Finding(check, "FAIL", found, right, kind)
+
+
+def end_tokens(pairs: Columns, _: Setting) -> Finding:
+    """Responses end with the end token, the chosen as often as the rejected."""
+    check, ended = "end tokens", np.stack([pairs["chosen_ended"], pairs["rejected_ended"]])
+    if not np.isfinite(ended).all():
+        return Finding(check, "N/A", "no flags of end tokens were dumped")
+    chosen, rejected = ended.mean(axis=1)
+    found, noise = f"chosen {chosen:.0%}, rejected {rejected:.0%}", math.sqrt(2 / ended.shape[1])
+    if max(chosen, rejected) < 0.01:
+        return Finding(check, "FAIL", found, "nearly all", "end-token")
+    if abs(chosen - rejected) > 0.1 + noise:
+        return Finding(check, "FAIL", found, "equally often", "truncated")
+    verdict = ("WARN", "truncated") if min(chosen, rejected) < 0.9 else ("PASS", "")
+    return Finding(check, verdict[0], found, "nearly all", verdict[1])
+
+
+def held_out_pairs(pairs: Columns, _: Setting) -> Finding:
+    """Held-out pairs are not among the training pairs, nor are their prompts."""
+    check, out = "held-out pairs", ~trained(pairs)
+    if out.all() or not out.any() or not np.isfinite(pairs["id"]).all():
+        return Finding(check, "N/A", "needs ids of both splits")
+    shares = [np.isin(np.unique(pairs[k][out]), pairs[k][~out]).mean() for k in ("id", "prompt")]
+    found = f"{shares[0]:.0%} of pairs and {shares[1]:.0%} of prompts were trained on"
+    verdict = "FAIL" if shares[0] > 0.01 else "WARN" if shares[1] > 0.1 else "PASS"
+    return Finding(check, verdict, found, "none", "" if verdict == "PASS" else "duplicates")
+
+
+def identical(pairs: Columns, _: Setting) -> Finding:
+    """Chosen and rejected are different texts."""
+    if not np.isfinite(pairs["same"]).any():
+        return Finding("identical texts", "N/A", "not dumped")
+    share = float(np.nanmean(pairs["same"]))
+    verdict = ("WARN", "identical") if share > 0 else ("PASS", "")
+    return Finding("identical texts", verdict[0], f"{share:.1%} of pairs", "none", verdict[1])
+
+
+def displacement(pairs: Columns, _: Setting) -> Finding:
+    """How often both responses of a pair have become less likely, and what the chosen have lost."""
+    rows = last_look(pairs)
+    h = log_ratios(pairs)[:, rows]
+    both = float((h < 0).all(axis=0).mean())
+    lost = float(-(h[0] / np.maximum(np.nan_to_num(pairs["chosen_tokens"][rows], nan=1), 1)).mean())
+    found = f"both fell in {both:.0%} of pairs, the chosen by {lost:.2g} nats a token"
+    verdict = ("WARN", "displacement") if both > 0.5 and lost > 0.5 else ("PASS", "")
+    return Finding("displacement", verdict[0], found, "little", verdict[1])
+
+
+def length(pairs: Columns, _: Setting) -> Finding:
+    """How far the margin is a matter of length."""
+    rows = last_look(pairs)
+    margin, longer = (
+        -np.diff(log_ratios(pairs)[:, rows], axis=0)[0],
+        -np.diff(lengths(pairs), axis=0)[0, rows],
+    )
+    if rows.sum() < 10 or not margin.std() > 0 or not longer.std() > 0:
+        return Finding("length", "N/A", "needs ten pairs of different lengths")
+    r = float(np.corrcoef(margin, longer)[0, 1])
+    verdict = ("WARN", "length") if abs(r) > 0.8 else ("PASS", "")
+    found = f"margin and difference in length correlate by {r:+.2f}"
+    return Finding("length", verdict[0], found, "below 0.8", verdict[1])
