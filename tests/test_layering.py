@@ -31,6 +31,12 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "_alike": set(),
     "grading": {"symbolic", "_alike"},
     "plots": {"_checks"},  # the name of an array type
+    "runlogs": {"_checks"},
+    "findings": {"_checks"},
+    "audit_log": {"findings", "runlogs"},
+    "audit_pairs": {"_checks", "findings", "runlogs"},
+    "audit": {"audit_log", "audit_pairs", "findings", "runlogs", "plots"},
+    "testing": {"_checks", "findings"},
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
 MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", "rlhf", *TRAINING}
@@ -100,3 +106,10 @@ def test_what_is_exact_can_be_used_without_pytorch() -> None:
     exact = ", ".join(f"dpo_edu.{module}" for module in set(MODULES) - MAY_IMPORT_TORCH)
     code = f"import sys, {exact}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_audit_needs_numpy_alone() -> None:
+    code = "import sys; from dpo_edu import audit, testing; sys.exit(audit.main(sys.argv[1:]))"
+    blocked = ("torch", "sympy", "scipy", "cvxpy", "matplotlib", "IPython", "tqdm")
+    code = f"import sys; sys.modules |= dict.fromkeys({blocked}); {code}"
+    subprocess.run([sys.executable, "-c", code, "audit", "--demo"], check=True, capture_output=True)
