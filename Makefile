@@ -11,10 +11,10 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky clean
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky clean planted-logs
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
+	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
 	@echo
 	@sed -n 's/^## //p' Makefile
 
@@ -56,6 +56,10 @@ lint: setup  ## formatting, style and types
 
 mutants: setup  ## break dpo_edu token by token: what does no test notice? (about an hour)
 	@$(VENV) -m tools.mutants
+
+planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
+	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
+	@$(VENV) benchmarks/planted_logs.py
 
 flaky: setup  ## unit tests under thirty Hypothesis seeds and in three orders
 	@$(VENV) -m tools.flaky

@@ -42,7 +42,7 @@ def audit(
 
     >>> run = runlogs.read_log(DEMO / "broken.log.jsonl")
     >>> [x.fault for x in audit(run, None, Setting(beta=0.1)) if x.verdict == "FAIL"]
-    ['beta']
+    ['arithmetic']
     """
     setting = setting or Setting()
     findings = [check(log, setting) for check in FIRST]
@@ -53,7 +53,11 @@ def audit(
 
 
 def told(finding: Finding) -> str:
-    """A finding in lines: verdict, check, what was found and expected; why, what to do, where."""
+    """A finding in lines: verdict, check, what was found and expected; why, what to do, where.
+
+    >>> print(told(Finding("alive", "PASS", "rewards up to 0.3", "not 0")))
+    PASS  alive              rewards up to 0.3 (expected not 0)
+    """
     want = f" (expected {finding.expected})" if finding.expected else ""
     text = f"{finding.verdict:<4}  {finding.check:<18} {finding.found}{want}"
     if finding.fault:
@@ -63,12 +67,20 @@ def told(finding: Finding) -> str:
 
 
 def as_row(finding: Finding) -> dict[str, str]:
-    """A finding as an object of the JSON output."""
+    """A finding as an object of the JSON output.
+
+    >>> as_row(Finding("alive", "PASS", "rewards up to 0.3"))["verdict"]
+    'PASS'
+    """
     return finding._asdict() | dict(zip(("cause", "remedy", "see"), finding.advice, strict=True))
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command understands."""
+    """What the command understands.
+
+    >>> parser().parse_args(["audit", "--demo"]).demo
+    True
+    """
     top = argparse.ArgumentParser(prog="dpo-edu", description="DPO, derived and verified.")
     words = "read a trainer's log and say what is off"
     one = top.add_subparsers(dest="command", required=True).add_parser("audit", help=words)
@@ -87,7 +99,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def report(given: argparse.Namespace) -> bool:
-    """Audit one run, print and write what was found; whether nothing failed."""
+    """Audit one run, print and write what was found; whether nothing failed.
+
+    >>> given = parser().parse_args(["audit", str(DEMO / "healthy.log.jsonl"), "--loss", "hinge"])
+    >>> report(given)  # doctest: +ELLIPSIS
+    /...healthy.log.jsonl: 1 FAIL, 0 WARN, ... PASS, ... N/A
+    FAIL  first loss         0.6931; 0.6931 is what sigmoid begins with (expected 1.0000)
+    ...
+    False
+    """
     setting = Setting(given.loss, given.beta, given.labels, given.pairs_from, given.clip)
     log = runlogs.read_log(given.log)
     pairs = runlogs.read_pairs(given.pairs) if given.pairs else None
@@ -107,7 +127,11 @@ def report(given: argparse.Namespace) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """The command; returns its exit status.
+
+    >>> main(["audit", "none.jsonl"])
+    2
+    """
     top = parser()
     given = top.parse_args(arguments)
     if not given.log and not given.demo:

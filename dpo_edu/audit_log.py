@@ -7,22 +7,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpo_edu.findings import SAME, Finding, Setting, softplus, whose_constant
-from dpo_edu.runlogs import Columns, RunLog
+from dpo_edu.runlogs import Columns, RunLog, table  # noqa: F401 (the examples make logs)
 
 
 def present(columns: Columns, *names: str) -> NDArray[np.bool_]:
-    """Which rows have all these quantities."""
+    """Which rows have all these quantities.
+
+    >>> present(table([{"loss": 0.7}, {"chosen": 0.1}]), "loss").tolist()
+    [True, False]
+    """
     return np.asarray(np.all([np.isfinite(columns[name]) for name in names], axis=0))
 
 
 def late(columns: Columns, name: str, share: float = 0.2) -> float:
-    """The mean of a quantity over the last rows that have it, nan if none has."""
+    """The mean of a quantity over the last rows that have it, nan if none has.
+
+    >>> late(table([{"loss": 0.7}, {"loss": 0.6}]), "loss")
+    0.6
+    """
     values = columns[name][np.isfinite(columns[name])]
     return float(values[-max(1, int(share * len(values))) :].mean()) if len(values) else math.nan
 
 
 def finite(log: RunLog, _: Setting) -> Finding:
-    """Losses, rewards and gradients are finite numbers, once they are logged at all."""
+    """Losses, rewards and gradients are finite numbers, once they are logged at all.
+
+    >>> log = RunLog(table([{"step": 1, "loss": math.inf}]), table([]))
+    >>> finite(log, Setting()).verdict
+    'FAIL'
+    """
     bad: list[Any] = []
     for table in log:
         for name in ("loss", "chosen", "rejected", "grad_norm"):
@@ -35,7 +48,12 @@ def finite(log: RunLog, _: Setting) -> Finding:
 
 
 def alive(log: RunLog, _: Setting) -> Finding:
-    """Rewards leave 0: something is trained."""
+    """Rewards leave 0: something is trained.
+
+    >>> log = RunLog(table([{"step": k, "chosen": 0, "rejected": 0} for k in range(9)]), table([]))
+    >>> alive(log, Setting()).fault
+    'dead'
+    """
     train = log.train
     rows = present(train, "chosen", "rejected") & (train["step"] > 1)
     if rows.sum() < 5:
@@ -49,6 +67,10 @@ def measured_beta(log: RunLog) -> float | None:
     """beta as the log has it: how far held-out rewards move per nat of log-probability.
 
     Held-out pairs are the same at each evaluation, so the reference drops out of the differences.
+
+    >>> held = [{"chosen_logps": -20, "chosen": 0}, {"chosen_logps": -30, "chosen": -1}]
+    >>> measured_beta(RunLog(table([]), table(held)))
+    0.1
     """
     moved = []
     for name in ("chosen", "rejected"):
@@ -63,7 +85,12 @@ def measured_beta(log: RunLog) -> float | None:
 
 
 def beta(log: RunLog, setting: Setting) -> Finding:
-    """Rewards are beta times log-ratios: the factor is read off two evaluations."""
+    """Rewards are beta times log-ratios: the factor is read off two evaluations.
+
+    >>> held = [{"chosen_logps": -20, "chosen": 0}, {"chosen_logps": -30, "chosen": -1}]
+    >>> beta(RunLog(table([]), table(held)), Setting(beta=0.5)).fault
+    'beta'
+    """
     value = measured_beta(log)
     if value is None:
         return Finding("beta", "N/A", "needs two evaluations with rewards and logps")
@@ -78,6 +105,10 @@ def at_step_one(log: RunLog) -> tuple[float, float] | None:
 
     A row holds the mean over the steps since the row before: the first, of steps 1 to k, belongs to
     step (1 + k)/2 (claim H2), and the line through it and the next is followed back to step 1.
+
+    >>> log = RunLog(table([{"step": 2, "loss": 0.69}, {"step": 4, "loss": 0.67}]), table([]))
+    >>> [round(x, 4) for x in at_step_one(log)]
+    [0.695, 0.005]
     """
     rows = present(log.train, "step", "loss")
     step, loss = log.train["step"][rows], log.train["loss"][rows]
@@ -91,7 +122,12 @@ def at_step_one(log: RunLog) -> tuple[float, float] | None:
 
 
 def first_loss(log: RunLog, setting: Setting) -> Finding:
-    """Before the first step policy and reference are one, and the loss is its constant (H1)."""
+    """Before the first step policy and reference are one, and the loss is its constant (H1).
+
+    >>> log = RunLog(table([{"step": 1, "loss": 1.0}]), table([]))
+    >>> first_loss(log, Setting()).found
+    '1.0000; 1 is what hinge begins with'
+    """
     start, zero = at_step_one(log), setting.zero
     if start is None or math.isnan(zero):
         return Finding("first loss", "N/A", "needs training losses with steps, and beta for IPO")
@@ -108,7 +144,12 @@ def first_loss(log: RunLog, setting: Setting) -> Finding:
 
 
 def first_accuracy(log: RunLog, _: Setting) -> Finding:
-    """Before the first step nobody wins a strict comparison: accuracy is 0, not one half (H1)."""
+    """Before the first step nobody wins a strict comparison: accuracy is 0, not one half (H1).
+
+    >>> log = RunLog(table([{"step": 1, "accuracy": 0.5, "margin": 1e-3}]), table([]))
+    >>> first_accuracy(log, Setting()).fault
+    'reference'
+    """
     train = log.train
     if not len(train["step"]) or train["step"][0] != 1 or math.isnan(train["accuracy"][0]):
         return Finding("first accuracy", "N/A", "needs a row of step 1 alone (logging_steps=1)")
@@ -120,7 +161,12 @@ def first_accuracy(log: RunLog, _: Setting) -> Finding:
 
 
 def arithmetic(log: RunLog, setting: Setting) -> Finding:
-    """margin = chosen - rejected, and for DPO mean loss >= softplus(-mean margin), by Jensen."""
+    """margin = chosen - rejected, and for DPO mean loss >= softplus(-mean margin), by Jensen.
+
+    >>> log = RunLog(table([{"loss": 0.6, "margin": 0}]), table([]))
+    >>> arithmetic(log, Setting()).fault
+    'arithmetic'
+    """
     off, short = 0.0, 0.0
     for table in log:
         rows = present(table, "chosen", "rejected", "margin")
@@ -139,6 +185,10 @@ def held_out_loss(log: RunLog, setting: Setting) -> Finding:
     """On held-out pairs a policy should do better than its reference, whose loss is the constant.
 
     ...and should not do worse at the end than on the way, while the training loss falls (H5).
+
+    >>> log = RunLog(table([{"loss": 0.1}]), table([{"loss": 0.9}]))
+    >>> held_out_loss(log, Setting()).fault
+    'rate'
     """
     check, table, zero = "held-out loss", log.held_out, setting.zero
     rows = present(table, "loss")
@@ -161,7 +211,12 @@ def held_out_loss(log: RunLog, setting: Setting) -> Finding:
 
 
 def training_accuracy(log: RunLog, setting: Setting) -> Finding:
-    """Votes that err cannot all be predicted: accuracy near 1 on them is memory (H4)."""
+    """Votes that err cannot all be predicted: accuracy near 1 on them is memory (H4).
+
+    >>> log = RunLog(table([{"accuracy": 1}]), table([]))
+    >>> training_accuracy(log, Setting(labels="votes")).fault
+    'memory'
+    """
     check, accuracy = "training accuracy", late(log.train, "accuracy")
     selected = (setting.pairs_from or "").startswith("bestworst")
     if setting.labels != "votes" or selected or math.isnan(accuracy):
@@ -173,7 +228,12 @@ def training_accuracy(log: RunLog, setting: Setting) -> Finding:
 
 
 def kl_meter(log: RunLog, setting: Setting) -> Finding:
-    """Held-out rewards of draws from the reference sum to -2 beta KL(pi_ref || pi) (H3)."""
+    """Held-out rewards of draws from the reference sum to -2 beta KL(pi_ref || pi) (H3).
+
+    >>> log = RunLog(table([{"loss": 0.6}]), table([{"chosen": -0.4, "rejected": -0.8}]))
+    >>> kl_meter(log, Setting(beta=0.1, pairs_from="ref")).found
+    'KL(ref || policy) = 6 nats at the end'
+    """
     value, table = measured_beta(log) or setting.beta, log.held_out
     rows = present(table, "chosen", "rejected", "margin")
     if setting.pairs_from != "ref" or value is None or not rows.any():
@@ -186,7 +246,12 @@ def kl_meter(log: RunLog, setting: Setting) -> Finding:
 
 
 def clipped(log: RunLog, setting: Setting) -> Finding:
-    """How often the gradient was clipped."""
+    """How often the gradient was clipped.
+
+    >>> log = RunLog(table([{"grad_norm": 9}]), table([]))
+    >>> clipped(log, Setting()).fault
+    'clipping'
+    """
     norm = log.train["grad_norm"]
     if not np.isfinite(norm).any():
         return Finding("clipping", "N/A", "no grad_norm")

@@ -225,5 +225,9 @@ def whose_constant(value: float, beta: float) -> str:
 
 
 def softplus(x: Floats) -> Floats:
-    """``log(1 + exp(x))``, which does not overflow."""
+    """``log(1 + exp(x))``, which does not overflow.
+
+    >>> softplus(np.array([-1000.0, 0.0])).round(4).tolist()
+    [0.0, 0.6931]
+    """
     return np.asarray(np.logaddexp(0, x), dtype=np.float64)

@@ -61,12 +61,20 @@ class RunLog(NamedTuple):
 
 
 def unreadable(where: str, expected: str, got: object) -> ValueError:
-    """The error for a file: the place in it, what was expected, what came."""
+    """The error for a file: the place in it, what was expected, what came.
+
+    >>> unreadable("a.csv, line 3, field loss", "a number", "'?'")
+    ValueError("a.csv, line 3, field loss: expected a number, got '?'")
+    """
     return ValueError(f"{where}: expected {expected}, got {got}")
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file that are not empty."""
+    """The numbered lines of a text file that are not empty.
+
+    >>> next(lines(Path(__file__)))
+    (1, '...')
+    """
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -133,6 +141,10 @@ def read_log(path: str | Path) -> RunLog:
     ValueError : the file holds no row with a loss or a reward, or a field is no number; the message
         names line and field.
     OSError : there is no such file.
+
+    >>> run = read_log(Path(__file__).parent / "data" / "audit" / "healthy.log.jsonl")
+    >>> len(run.train["step"]), len(run.held_out["step"])
+    (30, 3)
     """
     path = Path(path)
     tables: dict[str, list[dict[str, float]]] = {"train": [], "held_out": []}
@@ -146,16 +158,20 @@ def read_log(path: str | Path) -> RunLog:
         shared = {k: v for k, v in found[""].items() if k in ("step", "epoch")}
         own = {k: v for k, v in found[""].items() if k not in shared}
         found["train"] = own | found["train"]
-        for split, table in tables.items():
+        for split, kept in tables.items():
             if set(found[split]) - {"step", "epoch", "rate"}:
-                table.append({**shared, **found[split]})
+                kept.append({**shared, **found[split]})
     if not any(tables.values()):
         raise unreadable(str(path), "rows with a loss or rewards of DPO", "none")
-    return RunLog(*(_columns(table) for table in tables.values()))
+    return RunLog(*(table(rows) for rows in tables.values()))
 
 
-def _columns(rows: list[dict[str, float]]) -> Columns:
-    """Rows as columns, sorted by step; what a row lacks is nan."""
+def table(rows: list[dict[str, float]]) -> Columns:
+    """Rows of `FIELDS` as columns ``(rows,)``, sorted by step; what a row lacks is nan.
+
+    >>> table([{"step": 2, "loss": 0.6}, {"step": 1, "loss": 0.7}])["loss"].tolist()
+    [0.7, 0.6]
+    """
     columns = {name: np.array([row.get(name, math.nan) for row in rows]) for name in FIELDS}
     if np.isnan(columns["margin"]).all():
         columns["margin"] = columns["chosen"] - columns["rejected"]
@@ -171,6 +187,10 @@ def read_pairs(path: str | Path) -> Columns:
     ValueError : a row is no JSON object, lacks a sum of log-probabilities or has one that is no
         number; the message names line and field.
     OSError : there is no such file.
+
+    >>> pairs = read_pairs(Path(__file__).parent / "data" / "audit" / "healthy.pairs.jsonl.gz")
+    >>> len(pairs["step"]), int(pairs["held_out"].sum())
+    (336, 192)
     """
     path = Path(path)
     columns = {name: array("d") for name in (*SUMS, *OTHERS, *KEYS, "held_out")}

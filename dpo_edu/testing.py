@@ -21,7 +21,7 @@ PAIR = ("chosen", "rejected")
 def assert_first_step(
     loss: ArrayLike, *, name: str = "sigmoid", beta: float = 0.1, bound: float = 1e-3
 ) -> None:
-    """Fail unless the loss before the first step is its constant: policy and reference are one.
+    """Raise AssertionError unless the loss before the first step is its constant.
 
     ``log 2`` for DPO (`name` "sigmoid"), 1 for "hinge", ``1/(4 beta^2)`` for "ipo" (claim H1).
 
@@ -49,16 +49,16 @@ def assert_first_step(
 def assert_losses_agree(
     first: Callable[..., Any], second: Callable[..., Any], *, beta: float, bound: float = 1e-6
 ) -> None:
-    """Fail unless two implementations of a loss agree on 200 pairs, long and short, near and far.
+    """Raise AssertionError unless two implementations of a loss agree on 200 pairs.
 
-    Both are called as ``loss(chosen, rejected, ref_chosen, ref_rejected, beta=beta)`` with sums of
+    The pairs are long and short, near and far. Both are called as ``loss(chosen, rejected, ref_chosen, ref_rejected, beta=beta)`` with sums of
     log-probabilities, float64 arrays ``(200,)``, nats, and give one value for each pair. Where they
     differ the message says whether a reference dropped, a sign or beta twice explains it.
 
     >>> loss = lambda w, v, rw, rv, *, beta: np.logaddexp(0, -beta * ((w - rw) - (v - rv)))
     >>> assert_losses_agree(loss, lambda *a, beta: loss(*a, beta=beta**2), beta=0.1)
     Traceback (most recent call last):
-    AssertionError: the losses differ by 2.6... on pair ...: the second is the first with beta twice
+    AssertionError: the losses differ by ... on pair ...: the second is the first with beta twice
     """
     beta = _checks.beta(beta)
     rng = np.random.default_rng(0)

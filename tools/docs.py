@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 
-from dpo_edu import ledger
+from dpo_edu import findings, ledger, runlogs
 from tools import claims, notebooks, reading
 from tools.project import LINK, Assignment, Lecture, Project, read
 
@@ -237,8 +237,32 @@ def glossary(_: Project) -> str:
     return "\n".join(line for line in lines if line.startswith("- "))
 
 
+def faults(project: Project) -> str:
+    """What `dpo-edu audit` may find off, why, and what to do."""
+    rows = []
+    for name, (cause, remedy, see) in findings.ADVICE.items():
+        slug, _, cell = see.partition("#")
+        lecture = project.lectures[slug]
+        anchor = f"#cell-id={cell}" if cell else ""
+        rows.append(
+            [
+                f"`{name}`",
+                cause,
+                remedy,
+                f"[{lecture.name}](../notebooks/{lecture.path.name}{anchor})",
+            ]
+        )
+    return table(["fault", "it means", "do", "why"], rows)
+
+
+def fields(_: Project) -> str:
+    """What trainers call what `dpo-edu audit` reads."""
+    rows = [[name, ", ".join(f"`{x}`" for x in theirs)] for name, theirs in runlogs.FIELDS.items()]
+    return table(["quantity", "in a log"], rows)
+
+
 TABLES = {"notebooks": partial(rooms, folder="notebooks/"), "rooms": rooms, "glossary": glossary}
-TABLES |= {"presumed": presumed, "assigned": assigned}
+TABLES |= {"presumed": presumed, "assigned": assigned, "faults": faults, "fields": fields}
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
 BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
 
