@@ -219,7 +219,10 @@ def counted(project: Project, what: str) -> str:
 
 
 def rooms(project: Project, folder: str = "") -> str:
-    """The road and the side rooms: what each notebook asks, and how long it takes."""
+    """The road and the side rooms: what each notebook asks, and how long it takes.
+
+    The side rooms are folded on the map in a notebook, which stands beside them.
+    """
     parts = []
     for head, slugs in zip(("the road", "side rooms"), notebooks.rooms(), strict=True):
         here = [project.lectures[slug] for slug in slugs if slug in project.lectures]
@@ -228,6 +231,8 @@ def rooms(project: Project, folder: str = "") -> str:
             for x in here
         ]
         parts.append(table(["", head, "question", "minutes"], rows))
+    if not folder:
+        parts[1] = f"<details><summary>Side rooms</summary>\n\n{parts[1]}\n\n</details>"
     return "\n\n".join(parts)
 
 
