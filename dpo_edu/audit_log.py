@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpo_edu import runlogs
 from dpo_edu.findings import SAME, Finding, Setting, softplus, whose_constant
-from dpo_edu.runlogs import Columns, RunLog, table  # noqa: F401 (the examples make logs)
+from dpo_edu.runlogs import Columns, RunLog
 
 
 def present(columns: Columns, *names: str) -> NDArray[np.bool_]:
     """Which rows have all these quantities.
 
-    >>> present(table([{"loss": 0.7}, {"chosen": 0.1}]), "loss").tolist()
+    >>> present(runlogs.table([{"loss": 0.7}, {"chosen": 0.1}]), "loss").tolist()
     [True, False]
     """
     return np.asarray(np.all([np.isfinite(columns[name]) for name in names], axis=0))
@@ -22,7 +23,7 @@ def present(columns: Columns, *names: str) -> NDArray[np.bool_]:
 def late(columns: Columns, name: str, share: float = 0.2) -> float:
     """The mean of a quantity over the last rows that have it, nan if none has.
 
-    >>> late(table([{"loss": 0.7}, {"loss": 0.6}]), "loss")
+    >>> late(runlogs.table([{"loss": 0.7}, {"loss": 0.6}]), "loss")
     0.6
     """
     values = columns[name][np.isfinite(columns[name])]
@@ -32,7 +33,7 @@ def late(columns: Columns, name: str, share: float = 0.2) -> float:
 def finite(log: RunLog, _: Setting) -> Finding:
     """Losses, rewards and gradients are finite numbers, once they are logged at all.
 
-    >>> log = RunLog(table([{"step": 1, "loss": math.inf}]), table([]))
+    >>> log = runlogs.log_of([{"step": 1, "loss": math.inf}])
     >>> finite(log, Setting()).verdict
     'FAIL'
     """
@@ -50,7 +51,7 @@ def finite(log: RunLog, _: Setting) -> Finding:
 def alive(log: RunLog, _: Setting) -> Finding:
     """Rewards leave 0: something is trained.
 
-    >>> log = RunLog(table([{"step": k, "chosen": 0, "rejected": 0} for k in range(9)]), table([]))
+    >>> log = runlogs.log_of([{"step": k, "chosen": 0, "rejected": 0} for k in range(9)])
     >>> alive(log, Setting()).fault
     'dead'
     """
@@ -69,7 +70,7 @@ def measured_beta(log: RunLog) -> float | None:
     Held-out pairs are the same at each evaluation, so the reference drops out of the differences.
 
     >>> held = [{"chosen_logps": -20, "chosen": 0}, {"chosen_logps": -30, "chosen": -1}]
-    >>> measured_beta(RunLog(table([]), table(held)))
+    >>> measured_beta(runlogs.log_of([], held))
     0.1
     """
     moved = []
@@ -88,7 +89,7 @@ def beta(log: RunLog, setting: Setting) -> Finding:
     """Rewards are beta times log-ratios: the factor is read off two evaluations.
 
     >>> held = [{"chosen_logps": -20, "chosen": 0}, {"chosen_logps": -30, "chosen": -1}]
-    >>> beta(RunLog(table([]), table(held)), Setting(beta=0.5)).fault
+    >>> beta(runlogs.log_of([], held), Setting(beta=0.5)).fault
     'beta'
     """
     value = measured_beta(log)
@@ -106,7 +107,7 @@ def at_step_one(log: RunLog) -> tuple[float, float] | None:
     A row holds the mean over the steps since the row before: the first, of steps 1 to k, belongs to
     step (1 + k)/2 (claim H2), and the line through it and the next is followed back to step 1.
 
-    >>> log = RunLog(table([{"step": 2, "loss": 0.69}, {"step": 4, "loss": 0.67}]), table([]))
+    >>> log = runlogs.log_of([{"step": 2, "loss": 0.69}, {"step": 4, "loss": 0.67}])
     >>> [round(x, 4) for x in at_step_one(log)]
     [0.695, 0.005]
     """
@@ -124,7 +125,7 @@ def at_step_one(log: RunLog) -> tuple[float, float] | None:
 def first_loss(log: RunLog, setting: Setting) -> Finding:
     """Before the first step policy and reference are one, and the loss is its constant (H1).
 
-    >>> log = RunLog(table([{"step": 1, "loss": 1.0}]), table([]))
+    >>> log = runlogs.log_of([{"step": 1, "loss": 1.0}])
     >>> first_loss(log, Setting()).found
     '1.0000; 1 is what hinge begins with'
     """
@@ -146,7 +147,7 @@ def first_loss(log: RunLog, setting: Setting) -> Finding:
 def first_accuracy(log: RunLog, _: Setting) -> Finding:
     """Before the first step nobody wins a strict comparison: accuracy is 0, not one half (H1).
 
-    >>> log = RunLog(table([{"step": 1, "accuracy": 0.5, "margin": 1e-3}]), table([]))
+    >>> log = runlogs.log_of([{"step": 1, "accuracy": 0.5, "margin": 1e-3}])
     >>> first_accuracy(log, Setting()).fault
     'reference'
     """
@@ -163,7 +164,7 @@ def first_accuracy(log: RunLog, _: Setting) -> Finding:
 def arithmetic(log: RunLog, setting: Setting) -> Finding:
     """margin = chosen - rejected, and for DPO mean loss >= softplus(-mean margin), by Jensen.
 
-    >>> log = RunLog(table([{"loss": 0.6, "margin": 0}]), table([]))
+    >>> log = runlogs.log_of([{"loss": 0.6, "margin": 0}])
     >>> arithmetic(log, Setting()).fault
     'arithmetic'
     """
@@ -186,7 +187,7 @@ def held_out_loss(log: RunLog, setting: Setting) -> Finding:
 
     ...and should not do worse at the end than on the way, while the training loss falls (H5).
 
-    >>> log = RunLog(table([{"loss": 0.1}]), table([{"loss": 0.9}]))
+    >>> log = runlogs.log_of([{"loss": 0.1}], [{"loss": 0.9}])
     >>> held_out_loss(log, Setting()).fault
     'rate'
     """
@@ -213,7 +214,7 @@ def held_out_loss(log: RunLog, setting: Setting) -> Finding:
 def training_accuracy(log: RunLog, setting: Setting) -> Finding:
     """Votes that err cannot all be predicted: accuracy near 1 on them is memory (H4).
 
-    >>> log = RunLog(table([{"accuracy": 1}]), table([]))
+    >>> log = runlogs.log_of([{"accuracy": 1}])
     >>> training_accuracy(log, Setting(labels="votes")).fault
     'memory'
     """
@@ -230,7 +231,7 @@ def training_accuracy(log: RunLog, setting: Setting) -> Finding:
 def kl_meter(log: RunLog, setting: Setting) -> Finding:
     """Held-out rewards of draws from the reference sum to -2 beta KL(pi_ref || pi) (H3).
 
-    >>> log = RunLog(table([{"loss": 0.6}]), table([{"chosen": -0.4, "rejected": -0.8}]))
+    >>> log = runlogs.log_of([{"loss": 0.6}], [{"chosen": -0.4, "rejected": -0.8}])
     >>> kl_meter(log, Setting(beta=0.1, pairs_from="ref")).found
     'KL(ref || policy) = 6 nats at the end'
     """
@@ -248,7 +249,7 @@ def kl_meter(log: RunLog, setting: Setting) -> Finding:
 def clipped(log: RunLog, setting: Setting) -> Finding:
     """How often the gradient was clipped.
 
-    >>> log = RunLog(table([{"grad_norm": 9}]), table([]))
+    >>> log = runlogs.log_of([{"grad_norm": 9}])
     >>> clipped(log, Setting()).fault
     'clipping'
     """

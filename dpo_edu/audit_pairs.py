@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dpo_edu import runlogs
 from dpo_edu._checks import Floats
 from dpo_edu.findings import Finding, Setting, softplus
-from dpo_edu.runlogs import Columns, read_pairs
+from dpo_edu.runlogs import Columns
 
 # The loss of one pair in terms of s = beta h, for those that a dump can be held against, and
 # those whose log-probabilities TRL divides by the number of tokens.
@@ -27,7 +28,7 @@ HEALTHY = Path(__file__).resolve().parent / "data" / "audit" / "healthy.pairs.js
 def log_ratios(pairs: Columns) -> Floats:
     """h of the chosen and of the rejected response, ``(2, rows)``, nats.
 
-    >>> log_ratios(read_pairs(HEALTHY)).shape
+    >>> log_ratios(runlogs.read_pairs(HEALTHY)).shape
     (2, 336)
     """
     return np.stack(
@@ -38,7 +39,7 @@ def log_ratios(pairs: Columns) -> Floats:
 def lengths(pairs: Columns) -> Floats:
     """Tokens of the chosen and of the rejected response, ``(2, rows)``.
 
-    >>> lengths(read_pairs(HEALTHY))[:, 0].tolist()
+    >>> lengths(runlogs.read_pairs(HEALTHY))[:, 0].tolist()
     [12.0, 13.0]
     """
     return np.stack([pairs["chosen_tokens"], pairs["rejected_tokens"]])
@@ -56,7 +57,7 @@ def size(values: Floats) -> float:
 def trained(pairs: Columns) -> NDArray[np.bool_]:
     """Which rows are of the training pairs.
 
-    >>> int(trained(read_pairs(HEALTHY)).sum())
+    >>> int(trained(runlogs.read_pairs(HEALTHY)).sum())
     144
     """
     return np.asarray(pairs["held_out"] == 0)
@@ -65,7 +66,7 @@ def trained(pairs: Columns) -> NDArray[np.bool_]:
 def last_look(pairs: Columns) -> NDArray[np.bool_]:
     """Which rows are of the last evaluation, or of the last step if there was none.
 
-    >>> int(last_look(read_pairs(HEALTHY)).sum())
+    >>> int(last_look(runlogs.read_pairs(HEALTHY)).sum())
     64
     """
     rows = ~trained(pairs) if not trained(pairs).all() else trained(pairs)
@@ -75,7 +76,7 @@ def last_look(pairs: Columns) -> NDArray[np.bool_]:
 def reference_constant(pairs: Columns, _: Setting) -> Finding:
     """The reference gives one pair the same log-probabilities whenever it comes.
 
-    >>> reference_constant(read_pairs(HEALTHY), Setting()).found
+    >>> reference_constant(runlogs.read_pairs(HEALTHY), Setting()).found
     'moves by 0 nats'
     """
     check, order = "reference constant", np.argsort(pairs["id"], kind="stable")
@@ -94,7 +95,7 @@ def reference_constant(pairs: Columns, _: Setting) -> Finding:
 def first_log_ratios(pairs: Columns, _: Setting) -> Finding:
     """Before the first step every log-ratio is 0 (H1).
 
-    >>> first_log_ratios(read_pairs(HEALTHY), Setting()).found
+    >>> first_log_ratios(runlogs.read_pairs(HEALTHY), Setting()).found
     '0 nats, of sums of ...'
     """
     check, start = "first log-ratios", trained(pairs) & (pairs["step"] == 0)
@@ -112,7 +113,7 @@ def first_log_ratios(pairs: Columns, _: Setting) -> Finding:
 def first_move(pairs: Columns, _: Setting) -> Finding:
     """The first optimiser step moves a token's log-probability by a small part of a nat.
 
-    >>> first_move(read_pairs(HEALTHY), Setting()).found
+    >>> first_move(runlogs.read_pairs(HEALTHY), Setting()).found
     '0.11 nats a token'
     """
     check, steps = "first move", np.unique(pairs["step"][trained(pairs)])
@@ -128,7 +129,7 @@ def first_move(pairs: Columns, _: Setting) -> Finding:
 def variants(pairs: Columns, beta: float) -> dict[str, tuple[Floats, float]]:
     """What a trainer may take for s, right and by the usual slips: s and its beta, by name.
 
-    >>> len(variants(read_pairs(HEALTHY), 0.1))
+    >>> len(variants(runlogs.read_pairs(HEALTHY), 0.1))
     12
     """
     up, down = log_ratios(pairs)
@@ -142,7 +143,7 @@ def variants(pairs: Columns, beta: float) -> dict[str, tuple[Floats, float]]:
 def recomputed_loss(pairs: Columns, setting: Setting) -> Finding:
     """The batch's loss, once more from the sums of log-probabilities, and the formula that fits.
 
-    >>> recomputed_loss(read_pairs(HEALTHY), Setting(beta=0.01)).fault
+    >>> recomputed_loss(runlogs.read_pairs(HEALTHY), Setting(beta=0.01)).fault
     'loss'
     """
     check = "loss recomputed"
@@ -174,7 +175,7 @@ def recomputed_loss(pairs: Columns, setting: Setting) -> Finding:
 def end_tokens(pairs: Columns, _: Setting) -> Finding:
     """Responses end with the end token, the chosen as often as the rejected.
 
-    >>> end_tokens(read_pairs(HEALTHY), Setting()).found
+    >>> end_tokens(runlogs.read_pairs(HEALTHY), Setting()).found
     'chosen 100%, rejected 100%'
     """
     check, ended = "end tokens", np.stack([pairs["chosen_ended"], pairs["rejected_ended"]])
@@ -193,7 +194,7 @@ def end_tokens(pairs: Columns, _: Setting) -> Finding:
 def held_out_pairs(pairs: Columns, _: Setting) -> Finding:
     """Held-out pairs are not among the training pairs, nor are their prompts.
 
-    >>> held_out_pairs(read_pairs(HEALTHY), Setting()).found
+    >>> held_out_pairs(runlogs.read_pairs(HEALTHY), Setting()).found
     '0% of pairs and 0% of prompts were trained on'
     """
     check, out = "held-out pairs", ~trained(pairs)
@@ -208,7 +209,7 @@ def held_out_pairs(pairs: Columns, _: Setting) -> Finding:
 def identical(pairs: Columns, _: Setting) -> Finding:
     """Chosen and rejected are different texts.
 
-    >>> identical(read_pairs(HEALTHY), Setting()).found
+    >>> identical(runlogs.read_pairs(HEALTHY), Setting()).found
     '0.0% of pairs'
     """
     if not np.isfinite(pairs["same"]).any():
@@ -221,7 +222,7 @@ def identical(pairs: Columns, _: Setting) -> Finding:
 def displacement(pairs: Columns, _: Setting) -> Finding:
     """How often both responses of a pair have become less likely, and what the chosen have lost.
 
-    >>> displacement(read_pairs(HEALTHY), Setting()).found
+    >>> displacement(runlogs.read_pairs(HEALTHY), Setting()).found
     'both fell in 86% of pairs, the chosen by 0.32 nats a token'
     """
     rows = last_look(pairs)
@@ -236,7 +237,7 @@ def displacement(pairs: Columns, _: Setting) -> Finding:
 def length(pairs: Columns, _: Setting) -> Finding:
     """How far the margin is a matter of length.
 
-    >>> length(read_pairs(HEALTHY), Setting()).found
+    >>> length(runlogs.read_pairs(HEALTHY), Setting()).found
     'margin and difference in length correlate by -0.32'
     """
     rows = last_look(pairs)

@@ -179,6 +179,15 @@ def table(rows: list[dict[str, float]]) -> Columns:
     return {name: column[order] for name, column in columns.items()}
 
 
+def log_of(train: list[dict[str, float]], held_out: list[dict[str, float]] | None = None) -> RunLog:
+    """A log of rows that are at hand, under the names of `FIELDS`.
+
+    >>> log_of([{"step": 1, "loss": 0.7}]).train["loss"].tolist()
+    [0.7]
+    """
+    return RunLog(table(train), table(held_out or []))
+
+
 def read_pairs(path: str | Path) -> Columns:
     """A dump of pairs as columns ``(rows,)``; ``held_out`` is 0 or 1, ids and prompts are numbers.
 

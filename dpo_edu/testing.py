@@ -51,9 +51,10 @@ def assert_losses_agree(
 ) -> None:
     """Raise AssertionError unless two implementations of a loss agree on 200 pairs.
 
-    The pairs are long and short, near and far. Both are called as ``loss(chosen, rejected, ref_chosen, ref_rejected, beta=beta)`` with sums of
-    log-probabilities, float64 arrays ``(200,)``, nats, and give one value for each pair. Where they
-    differ the message says whether a reference dropped, a sign or beta twice explains it.
+    The pairs are long and short, near and far. Both losses are called as
+    ``loss(chosen, rejected, ref_chosen, ref_rejected, beta=beta)`` with sums of log-probabilities,
+    float64 arrays ``(200,)``, nats, and give one value for each pair. Where they differ the message
+    says whether a reference dropped, a sign or beta twice explains it.
 
     >>> loss = lambda w, v, rw, rv, *, beta: np.logaddexp(0, -beta * ((w - rw) - (v - rv)))
     >>> assert_losses_agree(loss, lambda *a, beta: loss(*a, beta=beta**2), beta=0.1)
