@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from dpo_edu import runlogs
 from dpo_edu.findings import SAME, Finding, Setting, softplus, whose_constant
-from dpo_edu.runlogs import Columns, RunLog
+
+Columns = runlogs.Columns
+RunLog = runlogs.RunLog
 
 
 def present(columns: Columns, *names: str) -> NDArray[np.bool_]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from dpo_edu import runlogs
 from dpo_edu._checks import Floats
 from dpo_edu.findings import Finding, Setting, softplus
-from dpo_edu.runlogs import Columns
 
+Columns = runlogs.Columns
 # The loss of one pair in terms of s = beta h, for those that a dump can be held against, and
 # those whose log-probabilities TRL divides by the number of tokens.
 OF_THE_MARGIN: dict[str, Callable[[Floats, float], Floats]] = {
