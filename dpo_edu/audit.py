@@ -22,7 +22,8 @@ OF_PAIRS = (
 )  # fmt: skip
 OF_LOG = (
     audit_log.first_loss, audit_log.first_accuracy, audit_log.arithmetic, audit_log.held_out_loss,
-    audit_log.training_accuracy, audit_log.kl_meter, audit_log.clipped,
+    audit_log.training_accuracy, audit_log.epoch_steps, audit_log.saturation, audit_log.kl_meter,
+    audit_log.clipped,
 )  # fmt: skip
 RANK = ("FAIL", "WARN", "PASS", "N/A")
 DEMO = Path(__file__).resolve().parent / "data" / "audit"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpo_edu import runlogs
+from dpo_edu._checks import Floats
 from dpo_edu.findings import SAME, Finding, Setting, softplus, whose_constant
 
 Columns = runlogs.Columns
@@ -262,3 +263,53 @@ def clipped(log: RunLog, setting: Setting) -> Finding:
     found = f"{share:.0%} of rows above {setting.clip:g}"
     verdict = ("WARN", "clipping") if share > 0.9 else ("PASS", "")
     return Finding("clipping", verdict[0], found, "some", verdict[1])
+
+
+def fall(epoch: Floats, loss: Floats, middle: float) -> tuple[float, float] | None:
+    """How far the loss falls from the quarter epoch before a point to the one after it, and the
+    standard error of that; None with fewer than three rows on a side. Arrays ``(rows,)``.
+
+    >>> fall(np.arange(1, 9) / 4, np.array([3.0, 3, 3, 3, 2, 2, 2, 2]), 1.0) is None
+    True
+    """
+    sides = [loss[(epoch > a) & (epoch <= a + 0.25)] for a in (middle - 0.25, middle)]
+    if min(map(len, sides)) < 3:
+        return None
+    noise = sum(side.var(ddof=1) / len(side) for side in sides)
+    return float(sides[0].mean() - sides[1].mean()), float(noise)
+
+
+def epoch_steps(log: RunLog, _: Setting) -> Finding:
+    """A training loss that falls at the borders of epochs more than between them: memory (H5).
+
+    >>> rows = [{"epoch": k / 20, "loss": 0.6 - 0.1 * ((k - 1) // 20)} for k in range(1, 61)]
+    >>> epoch_steps(runlogs.log_of(rows), Setting()).fault
+    'memory'
+    """
+    check, rows = "epoch borders", present(log.train, "epoch", "loss")
+    epoch, loss = log.train["epoch"][rows], log.train["loss"][rows]
+    borders = np.arange(1, math.ceil(epoch.max()) if len(epoch) else 1)
+    pairs = [(fall(epoch, loss, b), fall(epoch, loss, b - 0.5)) for b in borders]
+    known = [(at[0] - between[0], at[1] + between[1]) for at, between in pairs if at and between]
+    if not known:
+        return Finding(check, "N/A", "needs two epochs with three rows in each quarter")
+    excess, noise = np.mean([x for x, _ in known]), np.sqrt(sum(v for _, v in known)) / len(known)
+    found = f"the loss falls by {excess:.2g} ± {noise:.1g} more than between them"
+    steps = excess > 3 * noise and excess > 0.02 * np.abs(loss).max()
+    verdict = ("WARN", "memory") if steps else ("PASS", "")
+    return Finding(check, verdict[0], found, "no more", verdict[1])
+
+
+def saturation(log: RunLog, setting: Setting) -> Finding:
+    """How much of a pair's gradient is left: sigma(-s) of the mean training margin.
+
+    >>> saturation(runlogs.log_of([{"margin": 9.0}]), Setting()).fault
+    'saturation'
+    """
+    margin = late(log.train, "margin")
+    if setting.loss not in ("sigmoid", "robust", "sigmoid_norm") or math.isnan(margin):
+        return Finding("saturation", "N/A", "needs margins of a loss that fades with them")
+    left = math.exp(-float(softplus(np.array(margin))))
+    verdict = ("WARN", "saturation") if left < 0.01 else ("PASS", "")
+    found = f"{left:.2g} of a gradient at the mean margin"
+    return Finding("saturation", verdict[0], found, "above 0.01", verdict[1])

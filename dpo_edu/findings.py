@@ -101,6 +101,11 @@ ADVICE: dict[str, tuple[str, str, str]] = {
         "Stop at the least held-out loss; fewer epochs, larger beta, or more pairs.",
         "read_the_training_log#memory-why",
     ),
+    "saturation": (
+        "Pairs are won by so much that hardly any gradient is left.",
+        "Labels by a rule: stop. Votes: larger beta, label smoothing, or fewer epochs.",
+        "see_it_fail",
+    ),
     "pairs": (
         "A divergence cannot be negative: the pairs are no draws from the reference.",
         "Find out who wrote the responses.",

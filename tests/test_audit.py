@@ -175,6 +175,35 @@ def test_a_check_of_the_log(check, train, held_out, setting, expected):
     assert verdict(found) == expected
 
 
+def stairs(step, slope, noise=0.01):
+    """Three epochs of 40 rows each: a loss with a step down at each border, and a slope."""
+    epoch = np.arange(1, 121) / 40
+    loss = 0.69 - slope * epoch - step * np.ceil(epoch - 1)
+    return {"epoch": epoch, "loss": loss + noise * np.random.default_rng(0).normal(size=120)}
+
+
+@pytest.mark.parametrize(
+    ("step", "slope", "expected"), [(0.1, 0.0, "WARN"), (0, 0.2, "PASS"), (0, 0, "PASS")]
+)
+def test_steps_at_epoch_borders_are_told_from_a_slope(step, slope, expected):
+    assert audit_log.epoch_steps(log_of(stairs(step, slope)), Setting()).verdict == expected
+
+
+def test_epoch_borders_need_two_epochs_of_many_rows():
+    short = {name: column[:40] for name, column in stairs(0.1, 0.0).items()}
+    assert audit_log.epoch_steps(log_of(short), Setting()).verdict == "N/A"
+    assert audit_log.epoch_steps(log_of({"loss": [0.7]}), Setting()).verdict == "N/A"
+
+
+@pytest.mark.parametrize(
+    ("margin", "loss", "expected"),
+    [(9.0, "sigmoid", "WARN"), (0.5, "sigmoid", "PASS"), (9.0, "ipo", "N/A")],
+)
+def test_what_is_left_of_the_gradient(margin, loss, expected):
+    found = audit_log.saturation(log_of({"margin": [margin]}), Setting(loss, 0.1))
+    assert found.verdict == expected
+
+
 @pytest.mark.parametrize(
     ("stated", "expected"), [(0.1, "PASS"), (0.2, "FAIL"), (0.01, "FAIL"), (None, "PASS")]
 )

@@ -33,7 +33,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "plots": {"_checks"},  # the name of an array type
     "runlogs": {"_checks"},
     "findings": {"_checks"},
-    "audit_log": {"findings", "runlogs"},
+    "audit_log": {"_checks", "findings", "runlogs"},
     "audit_pairs": {"_checks", "findings", "runlogs"},
     "audit": {"audit_log", "audit_pairs", "findings", "runlogs", "plots"},
     "testing": {"_checks", "findings"},
