@@ -8,11 +8,11 @@ A file that ends in ``.gz`` is unpacked.
 
 import csv
 import gzip
-import io
 import json
 import math
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from dpo_edu._checks import Floats
 # src/llamafactory/train/dpo/trainer.py and train/callbacks.py. OpenRLHF:
 # openrlhf/trainer/dpo_trainer.py.
 FIELDS = {
-    "step": ("step", "current_steps", "global_step", "_step"),
+    "step": ("step", "current_steps", "global_step", "Step", "_step"),
     "epoch": ("epoch",),
     "loss": ("loss", "loss_mean"),
     "chosen": ("rewards/chosen", "chosen_reward"),
@@ -37,6 +37,8 @@ FIELDS = {
     "grad_norm": ("grad_norm",),
     "rate": ("learning_rate", "lr"),
 }
+SHARED = ("step", "epoch")  # what a row says of both splits
+LARGEST = 1e12  # no loss, reward or norm of a run that is one
 # What a line of a dump of pairs holds: sums of log-probabilities, which it must, and what it may.
 SUMS = ("chosen_logps", "rejected_logps", "ref_chosen_logps", "ref_rejected_logps")
 OTHERS = (
@@ -54,7 +56,10 @@ Columns = dict[str, Floats]
 
 
 class RunLog(NamedTuple):
-    """Columns of the training rows and of the rows on held-out pairs, each ``(rows,)`` float64."""
+    """Columns of the training rows and of the rows on held-out pairs, each ``(rows,)`` float64.
+
+    What a row lacks is nan; what it has and is no number (NaN, or beyond `LARGEST`) is inf.
+    """
 
     train: Columns
     held_out: Columns
@@ -70,41 +75,59 @@ def unreadable(where: str, expected: str, got: object) -> ValueError:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file that are not empty.
+    """The numbered lines of a text file in UTF-8.
 
     >>> next(lines(Path(__file__)))
     (1, '...')
     """
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line
-
-
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+    number = 0
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise unreadable(f"{path}, line {number}", "a JSON object", error.msg) from None
-    if not isinstance(row, dict):
-        raise unreadable(f"{path}, line {number}", "a JSON object", type(row).__name__)
-    return row
+        with opened(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise unreadable(f"{path}, line {number}", "text in UTF-8", error.reason) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise unreadable(str(path), "a whole gzip file", error) from None
 
 
-def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+def _parsed(where: str, text: str, expected: str = "a JSON object") -> Any:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and expected == "JSON":
+            where += f", line {error.lineno}"
+        raise unreadable(where, expected, getattr(error, "msg", error)) from None
+    if expected == "a JSON object" and not isinstance(tree, dict):
+        raise unreadable(where, expected, type(tree).__name__)
+    return tree
+
+
+def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a CSV; ``run - train/loss`` is how Weights & Biases heads a column of one run."""
+    reader = csv.DictReader(line for _, line in lines(path))
+    try:
+        heads: dict[str, str] = {}
+        for head in reader.fieldnames or ():
+            if heads.setdefault(head.rpartition(" - ")[2], head) != head:
+                raise unreadable(f"{path}, line 1", "the columns of one run", repr(head))
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row:
+                raise unreadable(where, f"as many cells as line 1, {len(heads)}", "more")
+            yield where, {short: row[head] for short, head in heads.items() if row[head]}
+    except csv.Error as error:
+        raise unreadable(f"{path}, line {reader.line_num + 1}", "a row of a CSV", error) from None
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row of a log, with its place in the file."""
-    numbered = list(lines(path))
-    text = "".join(line for _, line in numbered)
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
-        for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
-            yield f"{path}, line {number}", {k: v for k, v in row.items() if v not in ("", None)}
+        yield from _table(path)
     elif name.endswith(".json"):
-        try:
-            tree = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise unreadable(f"{path}, line {error.lineno}", "JSON", error.msg) from None
+        tree = _parsed(str(path), "".join(line for _, line in lines(path)), "JSON")
         history = tree.get("log_history") if isinstance(tree, dict) else tree
         if not isinstance(history, list):
             raise unreadable(str(path), "a list of rows under log_history", "none")
@@ -113,15 +136,22 @@ def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
                 raise unreadable(f"{path}, row {place}", "an object", type(row).__name__)
             yield f"{path}, row {place}", row
     else:
-        for number, line in numbered:
-            yield f"{path}, line {number}", _parsed(path, number, line)
+        for number, line in lines(path):
+            if line.strip():
+                yield f"{path}, line {number}", _parsed(f"{path}, line {number}", line)
 
 
 def _number(where: str, field: str, value: object) -> float:
+    """A number as a float; inf for what is logged and is none that a run could have."""
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise unreadable(f"{where}, field {field}", "a number", repr(value)) from None
+        raise unreadable(f"{where}, field {field}", "a number", repr(value)[:40]) from None
+    except OverflowError:
+        number = math.inf
+    if not abs(number) < LARGEST and field.rpartition("/")[2] in FIELDS["step"]:
+        raise unreadable(f"{where}, field {field}", "a number of a step", number)
+    return number if abs(number) < LARGEST else math.inf
 
 
 def _split_of(field: str) -> tuple[str, str]:
@@ -133,8 +163,41 @@ def _split_of(field: str) -> tuple[str, str]:
     return "", field
 
 
-def read_log(path: str | Path) -> RunLog:
+def _quantities(where: str, row: dict[str, Any], name: str) -> dict[str, dict[str, float]]:
+    """The quantities of a row by split, each under the first of its names in `FIELDS`."""
+    given = {
+        (split, rest.removeprefix(f"{name}_") if name and split == "held_out" else rest): field
+        for field in row
+        for split, rest in [_split_of(field)]
+        if row[field] is not None
+    }
+    found: dict[str, dict[str, float]] = {"train": {}, "held_out": {}, "": {}}
+    for split, mine in found.items():
+        for quantity, others in FIELDS.items():
+            for field in [given[split, theirs] for theirs in others if (split, theirs) in given]:
+                mine.setdefault(quantity, _number(where, field, row[field]))
+    found["train"] = found[""] | found["train"]
+    found["held_out"] = {k: v for k, v in found["train"].items() if k in SHARED} | found["held_out"]
+    return found
+
+
+def _other_set(row: dict[str, Any], name: str) -> str:
+    """The held-out set that a row speaks of where a trainer has several, empty where it is ours.
+
+    TRL gives the set's name to the loss alone: ``eval_NAME_loss`` beside ``eval_rewards/chosen``.
+    """
+    named = [rest for split, rest in map(_split_of, row) if split == "held_out"]
+    told = {rest.removesuffix("_loss") for rest in named if rest.endswith("loss")}
+    return "" if not told or (name or "loss") in told else min(told)
+
+
+def read_log(path: str | Path, held_out: str = "") -> RunLog:
     """A trainer's log as columns.
+
+    Parameters
+    ----------
+    path : the log.
+    held_out : which set of held-out pairs to read, where there are several.
 
     Raises
     ------
@@ -146,23 +209,23 @@ def read_log(path: str | Path) -> RunLog:
     >>> len(run.train["step"]), len(run.held_out["step"])
     (30, 3)
     """
-    path = Path(path)
+    path, fields, others = Path(path), dict[str, None](), set[str]()
     tables: dict[str, list[dict[str, float]]] = {"train": [], "held_out": []}
-    ours = {theirs: name for name, others in FIELDS.items() for theirs in others}
     for where, row in _rows(path):
-        found: dict[str, dict[str, float]] = {"train": {}, "held_out": {}, "": {}}
-        for field, value in row.items():
-            split, rest = _split_of(field)
-            if (name := ours.get(rest)) and value is not None:
-                found[split].setdefault(name, _number(where, field, value))
-        shared = {k: v for k, v in found[""].items() if k in ("step", "epoch")}
-        own = {k: v for k, v in found[""].items() if k not in shared}
-        found["train"] = own | found["train"]
+        fields |= dict.fromkeys(row)
+        found = _quantities(where, row, held_out)
+        if other := _other_set(row, held_out):
+            others.add(other)
+            found["held_out"] = {}
         for split, kept in tables.items():
-            if set(found[split]) - {"step", "epoch", "rate"}:
-                kept.append({**shared, **found[split]})
+            if set(found[split]) - {*SHARED, "rate"}:
+                kept.append(found[split])
+    if others and not tables["held_out"]:
+        sets = " or ".join(sorted(others))
+        raise unreadable(str(path), f"held_out to be {sets}", repr(held_out))
     if not any(tables.values()):
-        raise unreadable(str(path), "rows with a loss or rewards of DPO", "none")
+        got = f"the fields {', '.join(fields)[:80]}" if fields else "no rows"
+        raise unreadable(str(path), "rows with a loss or rewards of DPO", got)
     return RunLog(*(table(rows) for rows in tables.values()))
 
 
@@ -174,7 +237,8 @@ def table(rows: list[dict[str, float]]) -> Columns:
     """
     columns = {name: np.array([row.get(name, math.nan) for row in rows]) for name in FIELDS}
     if np.isnan(columns["margin"]).all():
-        columns["margin"] = columns["chosen"] - columns["rejected"]
+        with np.errstate(invalid="ignore"):  # of two numbers that are none
+            columns["margin"] = columns["chosen"] - columns["rejected"]
     order = np.argsort(columns["step"], kind="stable")
     return {name: column[order] for name, column in columns.items()}
 
@@ -203,21 +267,21 @@ def read_pairs(path: str | Path) -> Columns:
     """
     path = Path(path)
     columns = {name: array("d") for name in (*SUMS, *OTHERS, *KEYS, "held_out")}
-    named: dict[object, int] = {}
+    named: dict[str, int] = {}
     for number, line in lines(path):
-        row = _parsed(path, number, line)
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        row = _parsed(where, line)
         row["held_out"] = row.get("split", "train") != "train"
         for name, column in columns.items():
             value = row.get(name)
-            if name in KEYS and value is not None:
-                column.append(named.setdefault(value, len(named)))
-            elif isinstance(value, (int, float)):
-                column.append(value)
-            elif value is None and name not in SUMS:
+            if value is None and name not in SUMS:
                 column.append(math.nan)
+            elif name in KEYS:
+                column.append(named.setdefault(str(value), len(named)))
             else:
-                got = "none" if value is None else repr(value)
-                raise unreadable(f"{path}, line {number}, field {name}", "a number", got)
+                column.append(_number(where, name, value))
     if not columns["held_out"]:
         raise unreadable(str(path), "a line for each pair and step", "none")
     return {name: np.array(column) for name, column in columns.items()}

@@ -3,14 +3,16 @@
 import csv
 import gzip
 import json
+import math
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from dpo_edu import runlogs
+from dpo_edu import audit, runlogs
 
 TRL = [
     {"loss": 0.69, "rewards/chosen": 0.1, "rewards/rejected": -0.1, "rewards/margins": 0.2,
@@ -82,7 +84,31 @@ def test_rows_are_sorted_by_step_and_holes_are_nan(tmp_path):
         ),
         ("a.jsonl", '{"loss": 1}\n\n{"loss": \n', "line 3: expected a JSON object, got Expecting"),
         ("a.jsonl", "[1]\n", "line 1: expected a JSON object, got list"),
-        ("a.jsonl", '{"epoch": 1}\n', "expected rows with a loss or rewards of DPO, got none"),
+        ("a.jsonl", '{"epoch": 1}\n', "rows with a loss or rewards of DPO, got the fields epoch"),
+        (
+            "a.json",
+            '{"log_history": []}',
+            "expected rows with a loss or rewards of DPO, got no rows",
+        ),
+        ("a.jsonl", '{"loss": 1}\n{"loss": %s}\n' % ("9" * 5000), "line 2: expected a JSON object"),
+        ("a.jsonl", "[" * 100_000, "line 1: expected a JSON object, got maximum recursion depth"),
+        ("a.jsonl", '{"step": Infinity, "loss": 1}', "line 1, field step: expected a number of a"),
+        ("a.jsonl", '{"eval_a_loss": 1}\n{"eval_b_loss": 1}', "expected held_out to be a or b"),
+        (
+            "a.csv",
+            "step,loss\n\n1,0.7,3\n",
+            "line 3: expected as many cells as line 1, 2, got more",
+        ),
+        (
+            "a.csv",
+            "step,loss\n1," + "9" * 200_000,
+            "line 2: expected a row of a CSV, got field larger",
+        ),
+        (
+            "a.csv",
+            "a - loss,b - loss\n1,2\n",
+            "line 1: expected the columns of one run, got 'b - loss'",
+        ),
         ("a.json", '{"a": 1}', "expected a list of rows under log_history, got none"),
         ("a.json", '{"log_history": [1]}', "row 0: expected an object, got int"),
         ("a.json", '{"log_history":\n [}', "line 2: expected JSON, got Expecting"),
@@ -93,6 +119,52 @@ def test_a_log_that_cannot_be_read_is_told_by_line_and_field(tmp_path, name, tex
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=re.escape(said)):
         runlogs.read_log(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"loss": 1}\n\xff\xfe', "line 2: expected text in UTF-8, got invalid start"),
+        ("a.jsonl.gz", b"no", "a.jsonl.gz: expected a whole gzip file, got Not a gzipped file"),
+        ("a.jsonl.gz", gzip.compress(b"1" * 99)[:-9], "expected a whole gzip file, got Compressed"),
+    ],
+)
+def test_a_file_that_is_no_text_is_told(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        runlogs.read_log(tmp_path / name)
+
+
+def test_what_a_row_lacks_is_nan_and_what_is_no_number_is_inf(tmp_path):
+    rows = [{"step": 1, "loss": math.nan}, {"step": 2, "loss": None, "grad_norm": 1}]
+    rows += [{"step": 3, "loss": 10**400}, {"step": 4, "loss": "0.5"}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        log = runlogs.read_log(written(tmp_path / "log.jsonl", rows))
+        audit.audit(log)
+    np.testing.assert_array_equal(log.train["loss"], [math.inf, math.nan, math.inf, 0.5])
+
+
+def test_tables_of_weights_and_biases_are_read(tmp_path):
+    """The run's name stands in a head; empty cells lack; train/global_step is before _step."""
+    (tmp_path / "a.csv").write_text(
+        "\ufeffStep,run - loss,run - loss__MIN\n1,0.7,0.7\n2,,\n", "utf-8"
+    )
+    assert runlogs.read_log(tmp_path / "a.csv").train["loss"].tolist() == [0.7]
+    text = "_step,train/loss,eval/loss,train/global_step\n0,0.7,,10\n1,,0.6,10\n2,NaN,,20\n"
+    (tmp_path / "b.csv").write_text(text)
+    log = runlogs.read_log(tmp_path / "b.csv")
+    assert (log.train["step"].tolist(), log.held_out["step"].tolist()) == ([10, 20], [10])
+    assert log.train["loss"].tolist() == [0.7, math.inf]
+
+
+def test_one_of_several_held_out_sets_is_read(tmp_path):
+    rows = [{"step": 1, f"eval_{name}_loss": k, "eval_rewards/chosen": k, "eval_nll_loss": 9}
+            for k, name in enumerate("ab")]  # fmt: skip
+    log = runlogs.read_log(written(tmp_path / "log.jsonl", rows), held_out="b")
+    assert (log.held_out["loss"].tolist(), log.held_out["chosen"].tolist()) == ([1], [1])
+    rows = [{"step": 1, "eval_loss": 1, "eval_nll_loss": 9}]
+    assert runlogs.read_log(written(tmp_path / "log.jsonl", rows)).held_out["loss"].tolist() == [1]
 
 
 PAIR = {"step": 0, "split": "eval", "id": "a", "chosen_logps": -1.0, "rejected_logps": -2.0}
@@ -114,7 +186,7 @@ def test_a_dump_of_pairs_as_columns(tmp_path):
     [
         (
             PAIR | {"rejected_logps": None},
-            "line 2, field rejected_logps: expected a number, got none",
+            "line 2, field rejected_logps: expected a number, got None",
         ),
         (PAIR | {"loss": "low"}, "line 2, field loss: expected a number, got 'low'"),
     ],
