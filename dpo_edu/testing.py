@@ -87,14 +87,19 @@ class DumpPairs:
 
     Say ``DumpPairs(trainer, "pairs.jsonl")`` before ``trainer.train()``. A line holds one pair and
     step: split, hashes of prompt and pair, the four sums of log-probabilities (the reference's from
-    the rewards that TRL logs), numbers of tokens, whether each ends with the end token, and the
-    mean loss of its batch. For one process. Nothing of the training changes.
+    the rewards that TRL logs), numbers of tokens, whether an end token is the last or the last but
+    one (a chat template may add a new line), and the mean loss of its batch. For one process.
+    Nothing of the training changes.
     """
 
     def __init__(self, trainer: Any, path: str | Path) -> None:
         self.trainer, self.path, self.batch = trainer, Path(path), 0
         self.path.write_text("")
         self.gathered: list[Any] = []
+        # The tokenizer's end token, and those that end a turn; a template may add a new line.
+        tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
+        more = getattr(getattr(trainer.model, "generation_config", None), "eos_token_id", None)
+        self.ends = [tokenizer.eos_token_id, *np.ravel([] if more is None else more)]
         compute, accelerator = trainer.compute_loss, trainer.accelerator
         gather = accelerator.gather
 
@@ -104,8 +109,10 @@ class DumpPairs:
 
         def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             accelerator.gather = watched
-            result = compute(model, inputs, *args, **kwargs)
-            accelerator.gather = gather
+            try:
+                result = compute(model, inputs, *args, **kwargs)
+            finally:
+                accelerator.gather = gather
             loss = result[0] if isinstance(result, tuple) else result
             self.write(inputs, float(loss.detach()), "train" if model.training else "eval")
             return result
@@ -118,7 +125,7 @@ class DumpPairs:
         ids, real, said = (inputs[name].cpu().numpy() for name in names)
         # The last six things that TRL gathers: two rewards, accuracies, margins, two log-probs.
         rewards, logps = self.gathered[-6:-4], self.gathered[-2:]
-        beta, end = self.trainer.beta, self.trainer.processing_class.eos_token_id
+        beta = self.trainer.beta
         half, self.batch = len(ids) // 2, self.batch + 1
         self.gathered.clear()
         rows = []
@@ -132,7 +139,10 @@ class DumpPairs:
             for name, answer, reward, logp in zip(PAIR, answers, rewards, logps, strict=True):
                 row |= {f"{name}_logps": float(logp[i])}
                 row |= {f"ref_{name}_logps": float(logp[i] - reward[i] / beta)}
-                row |= {f"{name}_tokens": len(answer), f"{name}_ended": bool(answer[-1:] == [end])}
+                row |= {
+                    f"{name}_tokens": len(answer),
+                    f"{name}_ended": bool(np.isin(answer[-2:], self.ends).any()),
+                }
             rows.append(json.dumps(row))
         with self.path.open("a") as file:
             file.write("\n".join(rows) + "\n")

@@ -65,6 +65,7 @@ class Trainer:
         self.accelerator = SimpleNamespace(gather=lambda tensor: tensor)
         self.beta, self.state = 0.5, SimpleNamespace(global_step=7)
         self.processing_class = SimpleNamespace(eos_token_id=9)
+        self.model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=[9, 8]))
 
     def compute_loss(self, model, inputs, return_outputs=False):
         logps = torch.tensor([-3.0, -5.0]), torch.tensor([-4.0, -6.0])
@@ -74,6 +75,17 @@ class Trainer:
             self.accelerator.gather(tensor)
         loss = torch.tensor(0.25)
         return (loss, None) if return_outputs else loss
+
+
+@pytest.mark.parametrize(
+    ("said", "ended"), [((3, 9), True), ((9, 3), True), ((8, 3), True), ((9, 3, 3), False)]
+)
+def test_an_end_token_may_be_one_of_several_and_have_a_new_line_after_it(tmp_path, said, ended):
+    trainer, path, row = Trainer(), tmp_path / "pairs.jsonl", torch.tensor([[1, *said]] * 4)
+    inputs = {"input_ids": row, "attention_mask": 0 * row + 1, "completion_mask": 1 * (row != 1)}
+    testing.DumpPairs(trainer, path)
+    trainer.compute_loss(SimpleNamespace(training=True), inputs)
+    assert json.loads(path.read_text().splitlines()[0])["chosen_ended"] is ended
 
 
 INPUTS = {
