@@ -6,6 +6,7 @@ where something did, 2 where a file cannot be read.
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ OF_PAIRS = (
     audit_pairs.identical, audit_pairs.displacement, audit_pairs.length,
 )  # fmt: skip
 OF_LOG = (
-    audit_log.first_loss, audit_log.first_accuracy, audit_log.arithmetic, audit_log.held_out_loss,
+    audit_log.first_accuracy, audit_log.arithmetic, audit_log.held_out_loss,
     audit_log.training_accuracy, audit_log.epoch_steps, audit_log.saturation, audit_log.kl_meter,
     audit_log.clipped,
 )  # fmt: skip
@@ -38,8 +39,8 @@ def audit(
     ----------
     log : what `runlogs.read_log` gives.
     pairs : what `runlogs.read_pairs` gives, or None.
-    setting : what is known of the run. Where the log has another beta, that is a finding, and the
-        other checks go by the log's.
+    setting : what is known of the run. Where the log has another beta, that is a finding; then, and
+        where none is stated, the other checks go by the log's.
 
     >>> run = runlogs.read_log(DEMO / "broken.log.jsonl")
     >>> [x.fault for x in audit(run, None, Setting(beta=0.1)) if x.verdict == "FAIL"]
@@ -47,10 +48,18 @@ def audit(
     """
     setting = setting or Setting()
     findings = [check(log, setting) for check in FIRST]
-    if findings[-1].verdict == "FAIL":
-        setting = replace(setting, beta=audit_log.measured_beta(log))
-    findings += [check(pairs, setting) for check in OF_PAIRS] if pairs is not None else []
-    return findings + [check(log, setting) for check in OF_LOG]
+    measured = audit_log.measured_beta(log) or 0.0
+    if measured > 0 and (setting.beta is None or findings[-1].verdict == "FAIL"):
+        setting = replace(setting, beta=measured)
+    if pairs is not None:
+        findings.append(audit_pairs.sums(pairs, setting))
+        good = audit_pairs.whole(pairs)
+        pairs = {name: column[good] for name, column in pairs.items()}
+        findings += [check(pairs, setting) for check in OF_PAIRS if good.any()]
+    start = audit_log.first_loss(log, setting)
+    if start.fault == "loss":  # the stated one is not the run's
+        setting = replace(setting, loss="other")
+    return [*findings, start, *(check(log, setting) for check in OF_LOG)]
 
 
 def told(finding: Finding) -> str:
@@ -93,10 +102,25 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--labels", help="who labelled the pairs: votes, rm or rule")
     one.add_argument("--pairs-from", metavar="WHO", help="who wrote them: ref, bestworst:n, other")
     one.add_argument("--clip", type=float, default=1.0, help="max_grad_norm (default 1)")
+    one.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE",
+                     help="for the losses sigmoid and robust (default 0)")  # fmt: skip
+    one.add_argument("--held-out", default="", metavar="NAME", help="which set, where several are")
     one.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
     one.add_argument("--figure", type=Path, metavar="FILE", help="draw the run there")
     one.add_argument("--demo", action="store_true", help="audit a healthy and a broken log")
     return top
+
+
+def say(text: str) -> None:
+    """Print; where nobody reads on, as after ``| head``, be silent.
+
+    >>> say("0 FAIL")
+    0 FAIL
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
 
 
 def report(given: argparse.Namespace) -> bool:
@@ -109,14 +133,14 @@ def report(given: argparse.Namespace) -> bool:
     ...
     False
     """
-    setting = Setting(given.loss, given.beta, given.labels, given.pairs_from, given.clip)
-    log = runlogs.read_log(given.log)
+    setting = Setting(given.loss, given.beta, given.labels, given.pairs_from, given.clip,
+                      given.label_smoothing)  # fmt: skip
+    log = runlogs.read_log(given.log, given.held_out)
     pairs = runlogs.read_pairs(given.pairs) if given.pairs else None
     findings = audit(log, pairs, setting)
     counts = ", ".join(f"{sum(x.verdict == v for x in findings)} {v}" for v in RANK)
-    print(f"{given.log}: {counts}")
-    for finding in sorted(findings, key=lambda finding: RANK.index(finding.verdict)):
-        print(told(finding))
+    findings_by_rank = sorted(findings, key=lambda finding: RANK.index(finding.verdict))
+    say("\n".join([f"{given.log}: {counts}", *map(told, findings_by_rank)]))
     if given.json:
         text = json.dumps([as_row(finding) for finding in findings], indent=1)
         given.json.write_text(f"{text}\n", encoding="utf-8")
@@ -143,10 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
             for name in ("healthy", "broken"):
                 given.log, given.pairs = DEMO / f"{name}.log.jsonl", DEMO / f"{name}.pairs.jsonl.gz"
                 report(given)
-                print()
+                say("")
             return 0
         return 0 if report(given) else 1
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"dpo-edu audit: {error}", file=sys.stderr)
         return 2
 

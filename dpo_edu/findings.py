@@ -31,6 +31,7 @@ FIRST_LOSS: dict[str, Callable[[float], float]] = {
     "sppo_hard": lambda beta: 1 / (2 * beta**2),
     "nca_pair": lambda beta: 2 * LOG_2,
     "bco_pair": lambda beta: 2 * LOG_2,
+    "other": lambda beta: math.nan,  # a sum with another term, say: no constant is known
 }
 SAME = 1e-3  # relative distance at which a first loss is its constant
 
@@ -42,14 +43,20 @@ ADVICE: dict[str, tuple[str, str, str]] = {
         "read_the_training_log#page-why",
     ),
     "dead": (
-        "Nothing that the loss sees is trained: a dead adapter, a frozen model, a rate of 0.",
-        "Count the weights with a gradient; look for them in the optimiser.",
+        "Nothing that the loss sees is trained: a dead adapter, a frozen model, a rate of 0 or too "
+        "small for weights in bfloat16.",
+        "Count the weights with a gradient; look for them in the optimiser, and at the rate.",
         "read_the_training_log#page-why",
     ),
     "beta": (
         "The run's beta is not the one that was stated.",
         "Look which configuration the trainer read.",
         "read_the_training_log#logged-why",
+    ),
+    "sign": (
+        "The loss rewards the rejected response.",
+        "Look at the sign in the loss, and at the order of chosen and rejected.",
+        "avoid_slips_in_practice",
     ),
     "dropout": (
         "The reference gives one pair different numbers: dropout is on, or it is trained as well.",
@@ -83,7 +90,8 @@ ADVICE: dict[str, tuple[str, str, str]] = {
     ),
     "loss": (
         "Another formula than the stated one gives the logged loss.",
-        "Compare the trainer's loss with dpo_edu.testing.assert_losses_agree.",
+        "State it: loss, label smoothing, or other where a term is added; else compare it with "
+        "dpo_edu.testing.assert_losses_agree.",
         "derive_the_dpo_loss",
     ),
     "rate": (
@@ -160,6 +168,7 @@ class Setting:
     labels : who labelled the pairs: "votes", "rm" (a reward model) or "rule".
     pairs_from : who wrote both responses: "ref", "bestworst:n" (of n draws) or "other".
     clip : norm at which gradients are clipped.
+    label_smoothing : share of the labels that the loss takes for wrong, below one half.
     """
 
     loss: str = "sigmoid"
@@ -167,6 +176,7 @@ class Setting:
     labels: str | None = None
     pairs_from: str | None = None
     clip: float = 1.0
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loss not in FIRST_LOSS:
@@ -174,6 +184,8 @@ class Setting:
         if self.beta is not None:
             _checks.beta(self.beta)
         _checks.positive("clip", self.clip)
+        if not 0 <= self.label_smoothing < 0.5:
+            raise _checks.error("label_smoothing", "0 to below 0.5", repr(self.label_smoothing))
         if self.labels not in (None, "votes", "rm", "rule"):
             raise _checks.error("labels", "votes, rm or rule", repr(self.labels))
         kind, _, number = (self.pairs_from or "other").partition(":")

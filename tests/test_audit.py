@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,25 +84,57 @@ def verdict(finding):
     return finding.verdict, finding.fault
 
 
+MOVED = {"chosen": [0.3] * 20, "rejected": [0.3] * 20}  # rewards of a policy that is none's copy
+STILL = {"chosen": [0.3, 0.3], "rejected": [0.1, 0.1]}
+FALLING = {"chosen_logps": [-20, -30], "chosen": [0, 1]} | {
+    "rejected_logps": [-20, -30],
+    "rejected": [0, 1],
+}
+UNMOVED = {"accuracy": [0.0], "margin": [0.0]}
+LATER = {"step": [10, 20], "loss": [0.3, 0.1]}
+SMOOTHED = {"loss": [math.log1p(math.exp(0.1)) - 0.02], "margin": [-0.1]}
+LOW = {"loss": [0.2, 0.1]}
+NEAR_ZERO = {"loss": [1.0], "accuracy": [0.44], "margin": [-0.1]}
+
+
 @pytest.mark.parametrize(
     ("check", "train", "held_out", "setting", "expected"),
     [
-        ("finite", {"loss": [0.7, math.nan]}, {}, {}, ("FAIL", "nan")),
-        ("finite", {"loss": [0.7, 0.6], "grad_norm": [1, math.inf]}, {}, {}, ("FAIL", "nan")),
+        ("finite", {"loss": [0.7, math.inf]}, {}, {}, ("FAIL", "nan")),
+        ("finite", {"loss": [0.7, 0.6], "grad_norm": [1, math.inf]}, {}, {}, ("WARN", "nan")),
+        ("finite", {"loss": [0.7, 0.6], "chosen": [0, math.nan]}, {}, {}, ("PASS", "")),
         ("finite", {"loss": [0.7, 0.6]}, {}, {}, ("PASS", "")),
         ("alive", {"chosen": [0] * 9, "rejected": [0] * 9}, {}, {}, ("FAIL", "dead")),
         ("alive", {"chosen": [0.1] * 9, "rejected": [0] * 9}, {}, {}, ("PASS", "")),
         ("alive", {"chosen": [0.0], "rejected": [0.0]}, {}, {}, ("N/A", "")),
+        ("alive", MOVED, {"step": [1, 20], **STILL}, {}, ("FAIL", "dead")),
+        ("alive", MOVED, {"step": [20, 20], **STILL}, {}, ("PASS", "")),
+        ("alive", MOVED | {"rate": [1, 1, 1, 1, 1, 1, 1] + [0] * 13}, {}, {}, ("WARN", "dead")),
+        ("beta", {}, FALLING, {}, ("FAIL", "beta")),
+        ("beta", {}, FALLING, {"beta": 0.1}, ("FAIL", "beta")),
         ("first_loss", {"loss": [0.6931, 0.68]}, {}, {}, ("PASS", "")),
         ("first_loss", {"loss": [0.71, 0.68]}, {}, {}, ("FAIL", "reference")),
+        ("first_loss", {"loss": [0.6914, 0.68]}, {}, {}, ("PASS", "")),
+        ("first_loss", UNMOVED | {"loss": [1.9]}, {}, {}, ("FAIL", "loss")),
+        ("first_loss", {"loss": [1.9]}, {}, {"loss": "other"}, ("N/A", "")),
+        ("first_loss", LATER, {"step": [0], "loss": [0.6931]}, {}, ("PASS", "")),
+        ("first_loss", LATER, {"step": [0], "loss": [0.75]}, {}, ("FAIL", "reference")),
+        ("first_loss", {"step": [501, 502], "loss": [0.4, 0.4]}, {}, {}, ("N/A", "")),
+        ("first_loss", {"step": [50, 100], "loss": [0.3, 0.1]}, {}, {}, ("N/A", "")),
         ("first_loss", {"loss": [0.6958, 0.68]}, {}, {}, ("WARN", "reference")),
         ("first_loss", {"loss": [1.0, 0.9]}, {}, {"loss": "hinge"}, ("PASS", "")),
         ("first_loss", {"loss": [25.0, 20]}, {}, {"loss": "ipo", "beta": 0.1}, ("PASS", "")),
         ("first_loss", {"loss": [25.0, 20]}, {}, {"loss": "ipo"}, ("N/A", "")),
         ("first_loss", {"step": [10, 20], "loss": [0.68, 0.66]}, {}, {}, ("PASS", "")),
         ("first_loss", {"step": [10, 20], "loss": [1.0, 0.99]}, {}, {}, ("FAIL", "reference")),
-        ("first_accuracy", {"accuracy": [0.0], "margin": [0.0]}, {}, {}, ("PASS", "")),
-        ("first_accuracy", {"accuracy": [0.5], "margin": [1e-3]}, {}, {}, ("WARN", "reference")),
+        ("first_accuracy", UNMOVED | {"loss": [0.7]}, {}, {}, ("PASS", "")),
+        (
+            "first_accuracy",
+            {"loss": [0.7], "accuracy": [0.5], "margin": [1e-3]},
+            {},
+            {},
+            ("WARN", "reference"),
+        ),
         ("first_accuracy", {"step": [10], "accuracy": [0.5]}, {}, {}, ("N/A", "")),
         ("arithmetic", {"chosen": [1], "rejected": [0.5], "margin": [0.5]}, {}, {}, ("PASS", "")),
         (
@@ -112,6 +146,9 @@ def verdict(finding):
         ),
         ("arithmetic", {"loss": [0.6], "margin": [0.0]}, {}, {}, ("FAIL", "arithmetic")),
         ("arithmetic", {"loss": [0.6], "margin": [0.0]}, {}, {"loss": "hinge"}, ("PASS", "")),
+        ("arithmetic", {"loss": [0.65], "margin": [-0.1]}, {}, {}, ("FAIL", "arithmetic")),
+        ("arithmetic", SMOOTHED, {}, {"label_smoothing": 0.2}, ("PASS", "")),
+        ("arithmetic", {}, {"loss": [0.6], "margin": [0.0]}, {}, ("N/A", "")),
         ("held_out_loss", {}, {"loss": [0.69, 0.6]}, {}, ("PASS", "")),
         ("held_out_loss", {}, {"loss": [0.69, 0.8]}, {}, ("FAIL", "rate")),
         (
@@ -121,13 +158,33 @@ def verdict(finding):
             {},
             ("FAIL", "swapped"),
         ),
-        ("held_out_loss", {"loss": [0.2, 0.1]}, {"loss": [0.6, 0.65]}, {}, ("WARN", "memory")),
+        ("held_out_loss", LOW, {"loss": [0.6, 0.65]}, {}, ("WARN", "memory")),
+        ("held_out_loss", LOW | {"epoch": [0.5, 1]}, {"loss": [0.6, 0.65]}, {}, ("PASS", "")),
+        ("held_out_loss", LOW | {"epoch": [2, 3]}, {"loss": [0.6, 0.8]}, {}, ("FAIL", "memory")),
+        ("held_out_loss", LOW | {"epoch": [0.5, 1]}, {"loss": [0.6, 0.8]}, {}, ("FAIL", "rate")),
+        ("held_out_loss", LOW | {"margin": [4, 4]}, NEAR_ZERO, {}, ("FAIL", "memory")),
+        ("held_out_loss", {}, {"loss": [3.4]}, {"loss": "other"}, ("N/A", "")),
         (
             "training_accuracy",
-            {"accuracy": [0.5, 1.0]},
+            {"accuracy": [1.0] * 5},
             {},
             {"labels": "votes"},
             ("WARN", "memory"),
+        ),
+        ("training_accuracy", {"accuracy": [1.0] * 4}, {}, {"labels": "votes"}, ("PASS", "")),
+        (
+            "training_accuracy",
+            {"accuracy": [1.0] * 5, "epoch": [0.1] * 5},
+            {},
+            {"labels": "votes"},
+            ("PASS", ""),
+        ),
+        (
+            "training_accuracy",
+            {"accuracy": [1.0, 0.75, 1, 0.5, 1]},
+            {"accuracy": [0.65]},
+            {"labels": "votes"},
+            ("PASS", ""),
         ),
         ("training_accuracy", {"accuracy": [0.5, 1.0]}, {}, {"labels": "rule"}, ("N/A", "")),
         (
@@ -164,6 +221,13 @@ def verdict(finding):
             {"chosen": [0.8], "rejected": [0.4], "margin": [0.4]},
             {"beta": 0.1},
             ("N/A", ""),
+        ),
+        (
+            "kl_meter",
+            {},
+            {"chosen": [1e-3], "rejected": [1e-3], "margin": [0.0]},
+            {"beta": 0.1, "pairs_from": "ref"},
+            ("PASS", ""),
         ),
         ("clipped", {"grad_norm": [9.0] * 20}, {}, {}, ("WARN", "clipping")),
         ("clipped", {"grad_norm": [9.0] * 20}, {}, {"clip": 10.0}, ("PASS", "")),
@@ -205,7 +269,7 @@ def test_what_is_left_of_the_gradient(margin, loss, expected):
 
 
 @pytest.mark.parametrize(
-    ("stated", "expected"), [(0.1, "PASS"), (0.2, "FAIL"), (0.01, "FAIL"), (None, "PASS")]
+    ("stated", "expected"), [(0.1, "PASS"), (0.2, "FAIL"), (0.01, "FAIL"), (None, "N/A")]
 )
 def test_beta_is_read_off_two_evaluations_of_the_same_pairs(stated, expected):
     nats = np.array([-20.0, -21.0, -24.0])
@@ -221,13 +285,14 @@ def test_beta_is_read_off_two_evaluations_of_the_same_pairs(stated, expected):
 def test_a_mean_over_steps_is_followed_back_to_the_first():
     curve = np.log(2) - 0.002 * np.arange(20)  # the loss before step 1, 2, ...
     rows = {"step": [10, 20], "loss": [curve[:10].mean(), curve[10:].mean()]}
-    value, moved = audit_log.at_step_one(log_of(rows))
+    value, moved = audit_log.followed_back(log_of(rows))
     assert value == pytest.approx(np.log(2), abs=1e-12)
     assert moved == pytest.approx(0.009)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FIRST_LOSS if name not in ("sigmoid_norm", "aot", "aot_unpaired")]
+    "name",
+    [name for name in FIRST_LOSS if name not in ("sigmoid_norm", "aot", "aot_unpaired", "other")],
 )
 def test_the_first_loss_is_that_of_our_own_losses_at_equal_policies(name):
     same, own = torch.zeros(1).double(), {"nca_pair": "nca", "bco_pair": "bco", "sppo_hard": "sppo"}
@@ -292,6 +357,15 @@ def zero_length(pairs):
     }
 
 
+def no_move(pairs):
+    names = ("chosen", "rejected")
+    return with_loss(pairs | {f"{n}_logps": pairs[f"ref_{n}_logps"] for n in names}, 0.1)
+
+
+def smoothed(s):
+    return 0.8 * np.logaddexp(0, -s) + 0.2 * np.logaddexp(0, s)
+
+
 @pytest.mark.parametrize(
     ("check", "change", "expected"),
     [
@@ -307,9 +381,14 @@ def zero_length(pairs):
             ("FAIL", "rate"),
         ),
         ("first_move", changed(chosen_tokens=lambda p: p["step"] * np.nan), ("N/A", "")),
+        ("first_move", changed(step=lambda p: p["step"] + 500), ("N/A", "")),
+        ("displacement", changed(chosen_tokens=lambda p: p["step"] * np.nan), ("N/A", "")),
+        ("held_out_pairs", changed(prompt=lambda p: p["step"] * np.nan), ("PASS", "")),
         ("recomputed_loss", lambda p: with_loss(p, 0.01), ("FAIL", "beta-twice")),
         ("recomputed_loss", lambda p: with_loss(p, 1.0), ("FAIL", "loss")),
-        ("recomputed_loss", lambda p: with_loss(p, -0.1), ("FAIL", "swapped")),
+        ("recomputed_loss", lambda p: with_loss(p, -0.1), ("FAIL", "sign")),
+        ("recomputed_loss", no_move, ("N/A", "")),
+        ("recomputed_loss", lambda p: with_loss(p, 0.1, smoothed), ("WARN", "loss")),
         ("recomputed_loss", lambda p: with_loss(p, 0.1, lambda s: s**2), ("WARN", "loss")),
         ("recomputed_loss", changed(loss=lambda p: p["loss"] * np.nan), ("N/A", "")),
         (
@@ -361,6 +440,47 @@ def test_ipo_takes_token_means_as_trl_does():
 # --- the whole, and the command -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("loss", ["sigmoid", "robust"])
+def test_smoothed_labels_are_recomputed_where_they_are_stated(loss):
+    formula = smoothed
+    if loss == "robust":
+        formula = lambda s: (0.8 * np.logaddexp(0, -s) - 0.2 * np.logaddexp(0, s)) / 0.6  # noqa: E731
+    pairs = with_loss(dump(), 0.1, formula)
+    setting = Setting(loss, 0.1, label_smoothing=0.2)
+    assert audit_pairs.recomputed_loss(pairs, setting).verdict == "PASS"
+
+
+def test_numbers_of_tokens_and_prompts_that_are_unknown_are_not_spoken_of():
+    nan = np.full(96, np.nan)
+    pairs = dump() | {"prompt": nan, "chosen_tokens": nan, "rejected_tokens": nan}
+    assert "prompt" not in audit_pairs.held_out_pairs(pairs, Setting()).found
+    assert audit_pairs.recomputed_loss(pairs, Setting(beta=0.1)).verdict == "PASS"
+    of_means = Setting("sigmoid_norm", 0.1)
+    assert audit_pairs.recomputed_loss(pairs, of_means).verdict == "N/A"
+
+
+def test_rows_whose_sums_are_no_numbers_are_told_and_left_out():
+    pairs, log = dump(), runlogs.log_of([{"loss": 0.7}])
+    pairs["chosen_logps"][:16] = np.inf
+    found = {finding.check: finding for finding in audit.audit(log, pairs, Setting(beta=0.1))}
+    assert verdict(found["sums"]) == ("FAIL", "nan")
+    assert found["loss recomputed"].verdict == "PASS"
+    pairs["chosen_logps"][:] = np.inf
+    assert [f for f in audit.audit(log, pairs) if f.check == "length"] == []
+
+
+def test_after_a_first_loss_that_is_another_the_stated_one_is_not_held_against_the_run():
+    rows = [{"step": 1, "loss": 3.4, "accuracy": 0.0, "margin": 0.0}]
+    found = audit.audit(runlogs.log_of(rows, [{"step": 1, "loss": 3.4}]), None, Setting(beta=0.1))
+    assert [verdict(finding) for finding in failed(found)] == [("FAIL", "loss")]
+
+
+def test_where_no_beta_is_stated_the_one_in_the_log_serves():
+    log = runlogs.read_log(LOGS / "beta-twice-0.log.jsonl.gz")
+    pairs = runlogs.read_pairs(LOGS / "beta-twice-0.pairs.jsonl.gz")
+    assert failed(audit.audit(log, pairs))[0].fault == "beta-twice"
+
+
 def test_where_the_log_has_another_beta_the_pairs_are_judged_by_that():
     found = {finding.check: finding for finding in audited("beta-0")}
     assert found["beta"].verdict == "FAIL"
@@ -372,6 +492,7 @@ def test_where_the_log_has_another_beta_the_pairs_are_judged_by_that():
     [
         ({"loss": "dpo"}, "loss: expected one of sigmoid"),
         ({"beta": 0.0}, "beta: expected a finite number > 0, got 0.0"),
+        ({"label_smoothing": 0.5}, "label_smoothing: expected 0 to below 0.5, got 0.5"),
         ({"clip": -1.0}, "clip: expected a finite number > 0"),
         ({"labels": "people"}, "labels: expected votes, rm or rule, got 'people'"),
         ({"pairs_from": "bestworst"}, "pairs_from: expected ref, bestworst:n or other"),
@@ -415,6 +536,12 @@ def test_the_demo_shows_a_healthy_and_a_broken_run(capsys):
     healthy, broken = capsys.readouterr().out.strip().split("\n\n")
     assert "0 FAIL, 0 WARN" in healthy
     assert "Beta stands twice in the loss." in broken
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path):
+    command = f"{sys.executable} -m dpo_edu.audit audit --demo | true; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_command_without_a_log_says_what_it_wants(capsys):
