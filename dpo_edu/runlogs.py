@@ -77,6 +77,10 @@ def unreadable(where: str, expected: str, got: object) -> ValueError:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """The numbered lines of a text file in UTF-8.
 
+    Raises
+    ------
+    ValueError : it is no such text, or no whole gzip file.
+
     >>> next(lines(Path(__file__)))
     (1, '...')
     """
@@ -280,6 +284,8 @@ def read_pairs(path: str | Path) -> Columns:
                 column.append(math.nan)
             elif name in KEYS:
                 column.append(named.setdefault(str(value), len(named)))
+            elif isinstance(value, (int, float)) and abs(value) < LARGEST:  # nearly always
+                column.append(value)
             else:
                 column.append(_number(where, name, value))
     if not columns["held_out"]:

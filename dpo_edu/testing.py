@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from dpo_edu import _checks, findings
 
 PAIR = ("chosen", "rejected")
+TENSORS = ("input_ids", "attention_mask", "completion_mask")
 
 
 def assert_first_step(
@@ -82,6 +83,13 @@ def assert_losses_agree(
         raise AssertionError(f"the losses differ by {worst:.3g} on pair {gaps.argmax()}: {why}")
 
 
+def _end_tokens(trainer: Any) -> set[int]:
+    """The tokenizer's end token, and those at which the model stops, as at the end of a turn."""
+    tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
+    more = getattr(getattr(trainer.model, "generation_config", None), "eos_token_id", None)
+    return {tokenizer.eos_token_id, *np.ravel([] if more is None else more).tolist()}
+
+
 class DumpPairs:
     """Write every pair that TRL's DPOTrainer scores to a file for ``dpo-edu audit --pairs``.
 
@@ -96,10 +104,7 @@ class DumpPairs:
         self.trainer, self.path, self.batch = trainer, Path(path), 0
         self.path.write_text("")
         self.gathered: list[Any] = []
-        # The tokenizer's end token, and those that end a turn; a template may add a new line.
-        tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
-        more = getattr(getattr(trainer.model, "generation_config", None), "eos_token_id", None)
-        self.ends = [tokenizer.eos_token_id, *np.ravel([] if more is None else more)]
+        self.ends = _end_tokens(trainer)
         compute, accelerator = trainer.compute_loss, trainer.accelerator
         gather = accelerator.gather
 
@@ -121,28 +126,22 @@ class DumpPairs:
 
     def write(self, inputs: Any, loss: float, split: str) -> None:
         """A line for each pair of a batch, whose first half are the chosen responses."""
-        names = ("input_ids", "attention_mask", "completion_mask")
-        ids, real, said = (inputs[name].cpu().numpy() for name in names)
+        ids, real, said = (inputs[name].cpu().numpy() for name in TENSORS)
         # The last six things that TRL gathers: two rewards, accuracies, margins, two log-probs.
         rewards, logps = self.gathered[-6:-4], self.gathered[-2:]
-        beta = self.trainer.beta
         half, self.batch = len(ids) // 2, self.batch + 1
         self.gathered.clear()
-        rows = []
-        for i in range(half):
-            row = {"step": self.trainer.state.global_step, "split": split, "batch": self.batch}
-            asked = ids[i][(real[i] > 0) & (said[i] == 0)]
-            answers = [ids[j][said[j] > 0] for j in (i, i + half)]
-            texts = asked.tobytes(), np.hstack([asked, -1, *answers]).tobytes()
-            row |= {"prompt": zlib.crc32(texts[0]), "id": zlib.crc32(texts[1])}
-            row |= {"same": np.array_equal(*answers), "loss": loss}
-            for name, answer, reward, logp in zip(PAIR, answers, rewards, logps, strict=True):
-                row |= {f"{name}_logps": float(logp[i])}
-                row |= {f"ref_{name}_logps": float(logp[i] - reward[i] / beta)}
-                row |= {
-                    f"{name}_tokens": len(answer),
-                    f"{name}_ended": bool(np.isin(answer[-2:], self.ends).any()),
-                }
-            rows.append(json.dumps(row))
         with self.path.open("a") as file:
-            file.write("\n".join(rows) + "\n")
+            for i in range(half):
+                row = {"step": self.trainer.state.global_step, "split": split, "batch": self.batch}
+                asked = ids[i][(real[i] > 0) & (said[i] == 0)]
+                answers = [ids[j][said[j] > 0] for j in (i, i + half)]
+                texts = asked.tobytes(), np.hstack([asked, -1, *answers]).tobytes()
+                row |= {"prompt": zlib.crc32(texts[0]), "id": zlib.crc32(texts[1])}
+                row |= {"same": np.array_equal(*answers), "loss": loss}
+                for name, answer, reward, logp in zip(PAIR, answers, rewards, logps, strict=True):
+                    row |= {f"{name}_logps": float(logp[i])}
+                    row |= {f"ref_{name}_logps": float(logp[i] - reward[i] / self.trainer.beta)}
+                    ended = bool(self.ends.intersection(answer[-2:].tolist()))
+                    row |= {f"{name}_tokens": len(answer), f"{name}_ended": ended}
+                file.write(json.dumps(row) + "\n")
