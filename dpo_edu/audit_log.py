@@ -50,7 +50,7 @@ def finite(log: RunLog, _: Setting) -> Finding:
     if not bad:
         return Finding("finite", "PASS", "all numbers", "all numbers")
     mild, step, name = min(bad)
-    found = f"{name} is none at step {step:g}"
+    found = f"{name} is no number at step {step:g}"
     return Finding("finite", "WARN" if mild else "FAIL", found, "all numbers", "nan")
 
 
