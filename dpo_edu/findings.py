@@ -43,9 +43,9 @@ ADVICE: dict[str, tuple[str, str, str]] = {
         "read_the_training_log#page-why",
     ),
     "dead": (
-        "Nothing that the loss sees is trained: a dead adapter, a frozen model, a rate of 0 or too "
-        "small for weights in bfloat16.",
-        "Count the weights with a gradient; look for them in the optimiser, and at the rate.",
+        "Nothing that the loss sees is trained: a dead adapter, a frozen model, a rate near 0.",
+        "Count the weights with a gradient; look for them in the optimiser. Weights in bfloat16 do "
+        "not move by small steps.",
         "read_the_training_log#page-why",
     ),
     "beta": (
