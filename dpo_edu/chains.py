@@ -87,6 +87,8 @@ def score(table: ArrayLike, responses: ArrayLike) -> Floats:
     [6.0, 8.0]
     """
     numbers = _square("table", _checks.array("table", table))
+    if not (numbers < np.inf).all():  # nor is NaN
+        raise _checks.error("table", "numbers below infinity", numbers[~(numbers < np.inf)][0])
     y = _written(responses, len(numbers), numbers.shape[-1])
     at = steps(y, tokens=numbers.shape[-1])
     return np.asarray(numbers.reshape(-1)[at].sum(axis=1), dtype=np.float64)

@@ -60,6 +60,11 @@ def test_scores_are_sums_along_the_response(made):
     assert chains.score(reward, every) == pytest.approx([sum(along(reward, y)) for y in every])
 
 
+def test_a_response_that_cannot_be_written_scores_minus_infinity():
+    table = np.where(np.eye(2) > 0, -np.inf, 0.0)[None].repeat(3, axis=0)
+    assert chains.score(table, [[1, 0, 1], [1, 1, 0]]).tolist() == [0.0, -np.inf]
+
+
 @given(made=WORLDS)
 def test_steps_point_at_the_entries_that_a_response_meets(made):
     _, reward, _ = made
@@ -204,6 +209,14 @@ ZERO = np.zeros((3, 2, 2))
         (lambda: chains.occupancy([[0.5, 0.5]]), "chain: expected shape (T, V, V)"),
         (lambda: chains.occupancy(np.full((2, 3, 2), 0.5)), "chain: expected shape (T, V, V)"),
         (lambda: chains.score(np.zeros((0, 2, 2)), [[0]]), "table: expected shape (T, V, V)"),
+        (
+            lambda: chains.score(ZERO + np.nan, [[0, 1, 1]]),
+            "table: expected numbers below infinity",
+        ),
+        (
+            lambda: chains.score(ZERO + np.inf, [[0, 1, 1]]),
+            "table: expected numbers below infinity",
+        ),
         (lambda: chains.score(ZERO, [[0, 1]]), "responses: expected whole numbers 0 .. 1"),
         (lambda: chains.score(ZERO, [[0, 1, 2]]), "responses: expected whole numbers 0 .. 1"),
         (lambda: chains.score(ZERO, [[0, 1, -1]]), "responses: expected whole numbers 0 .. 1"),
