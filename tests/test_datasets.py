@@ -75,10 +75,10 @@ def separable(votes: Votes, wins: np.ndarray) -> set[str]:
 def test_the_data_files_travel_with_the_package_and_nothing_else_does():
     names = {path.name for path in resources.files("dpo_edu").joinpath("data").iterdir()}
     tables = {"mtbench_votes.csv", "mtbench_published_win_rates.csv", "baseball1987.csv"}
-    assert names == tables | {"answer_pair.toml", "README.md"}
+    assert names == tables | {"answer_pair.toml", "README.md", "audit"}
     pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
     setuptools = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert "data/*" in setuptools["package-data"]["dpo_edu"]
+    assert {"data/*", "data/audit/*"} <= set(setuptools["package-data"]["dpo_edu"])
 
 
 @pytest.mark.parametrize(
