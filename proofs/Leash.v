@@ -30,7 +30,8 @@ Proof.
   (* Z is a mean of exp(r/beta), and lies between its bounds. *)
   assert (ZL : exp (low / beta) <= Z n beta ref r).
   { rewrite <- (Rmult_1_r (exp (low / beta))), <- (proj2 P), <- Sum_scale. apply Sum_le.
-    intros y Hy. rewrite Rmult_comm. apply Rmult_le_compat_l. apply (proj1 P); auto. apply S; auto. }
+    intros y Hy. rewrite Rmult_comm. apply Rmult_le_compat_l.
+    apply (proj1 P); auto. apply S; auto. }
   assert (ZU : Z n beta ref r <= exp (high / beta)).
   { rewrite <- (Rmult_1_r (exp (high / beta))), <- (proj2 P), <- Sum_scale. apply Sum_le.
     intros y Hy. rewrite (Rmult_comm (exp _)). apply Rmult_le_compat_l.
@@ -105,7 +106,8 @@ Lemma weight_off_best y : (y < n)%nat ->
     <= exp (best / beta) * exp (- gap / beta) * ref y.
 Proof.
   intros Hy. pose proof (exp_pos (best / beta)). pose proof (exp_pos (- gap / beta)).
-  pose proof (proj1 ref_policy y Hy) as P. unfold off_best. destruct (Req_EM_T (r y) best) as [E | N].
+  pose proof (proj1 ref_policy y Hy) as P. unfold off_best.
+  destruct (Req_EM_T (r y) best) as [E | N].
   - apply Rmult_le_pos; auto. apply Rmult_le_pos; lra.
   - destruct P as [P | <-]. 2: lra. rewrite Rmult_comm. apply Rmult_le_compat_r. lra.
     rewrite <- exp_plus. apply exp_le. replace (best / beta + - gap / beta) with
@@ -169,7 +171,8 @@ Proof.
       + exists m; auto.
     - right. destruct (Rtotal_order (r m) best) as [L | [Q | L]].
       + exists best, (Rmin gap (best - r m)). split. apply Rmin_pos; lra. split.
-        * intros y Hy Py. pose proof (Rmin_l gap (best - r m)). pose proof (Rmin_r gap (best - r m)).
+        * intros y Hy Py.
+          pose proof (Rmin_l gap (best - r m)). pose proof (Rmin_r gap (best - r m)).
           assert (y = m \/ (y < m)%nat) as [-> | Ly] by lia. right; lra.
           destruct (U y Ly Py); [left | right]; lra.
         * exists b; auto.
@@ -217,6 +220,51 @@ Proof.
     replace (m * (gap / m)) with gap in B by (field; lra). lra. }
   replace (- gap / beta) with (- (gap / beta)) by (field; lra).
   pose proof (Rle_abs (- ln (eps * a))) as L. rewrite Rabs_Ropp in L. unfold m in *. lra.
+Qed.
+
+(* --- M2: the leash limits the odds --- *)
+
+(* The odds of a set of responses, given by its members, have grown at most exp(R/beta)-fold at the
+   optimum, R the range of the rewards. Odds are written as products: a set may have no mass. *)
+Theorem M2 n beta ref r low high (member : nat -> bool) : 0 < beta -> policy n ref ->
+  (forall y, (y < n)%nat -> low <= r y <= high) ->
+  let inside := fun p => Sum n (fun y => if member y then p y else 0) in
+  let outside := fun p => Sum n (fun y => if member y then 0 else p y) in
+  inside (pi_star n beta ref r) * outside ref
+    <= exp ((high - low) / beta) * (inside ref * outside (pi_star n beta ref r)).
+Proof.
+  intros B P H inside outside. pose proof (Z_positive n beta ref r P) as PZ.
+  pose proof (Rinv_0_lt_compat _ B). pose proof (Rinv_0_lt_compat _ PZ).
+  pose proof (exp_pos (low / beta)). pose proof (exp_pos (high / beta)).
+  (* Inside, pi* is at most exp(high/beta)/Z times the reference, *)
+  assert (U : inside (pi_star n beta ref r) <= exp (high / beta) / Z n beta ref r * inside ref).
+  { unfold inside. rewrite <- Sum_scale. apply Sum_le. intros y Hy. destruct (member y). 2: lra.
+    unfold pi_star, Rdiv. pose proof (proj1 P y Hy).
+    replace (exp (high * / beta) * / Z n beta ref r * ref y) with
+      (ref y * exp (high * / beta) * / Z n beta ref r) by ring.
+    apply Rmult_le_compat_r. lra. apply Rmult_le_compat_l; auto. apply exp_le.
+    apply Rmult_le_compat_r. lra. apply H; auto. }
+  (* outside at least exp(low/beta)/Z times. *)
+  assert (L : exp (low / beta) / Z n beta ref r * outside ref <= outside (pi_star n beta ref r)).
+  { unfold outside. rewrite <- Sum_scale. apply Sum_le. intros y Hy. destruct (member y). lra.
+    unfold pi_star, Rdiv. pose proof (proj1 P y Hy).
+    replace (exp (low * / beta) * / Z n beta ref r * ref y) with
+      (ref y * exp (low * / beta) * / Z n beta ref r) by ring.
+    apply Rmult_le_compat_r. lra. apply Rmult_le_compat_l; auto. apply exp_le.
+    apply Rmult_le_compat_r. lra. apply H; auto. }
+  assert (N : forall f : nat -> R, (forall y, (y < n)%nat -> 0 <= f y) ->
+    0 <= inside f /\ 0 <= outside f).
+  { intros f F. split; apply Sum_nonneg; intros y Hy; destruct (member y); auto; lra. }
+  destruct (N ref (proj1 P)) as [NI NO].
+  assert (E : exp ((high - low) / beta) * (exp (low / beta) / Z n beta ref r)
+    = exp (high / beta) / Z n beta ref r).
+  { unfold Rdiv. rewrite <- Rmult_assoc, <- exp_plus. do 2 f_equal. field. lra. }
+  apply Rle_trans with (exp (high / beta) / Z n beta ref r * inside ref * outside ref).
+  apply Rmult_le_compat_r; auto.
+  rewrite <- E. replace (exp ((high - low) / beta) * (exp (low / beta) / Z n beta ref r)
+    * inside ref * outside ref) with (exp ((high - low) / beta) *
+    (inside ref * (exp (low / beta) / Z n beta ref r * outside ref))) by ring.
+  apply Rmult_le_compat_l. left; apply exp_pos. apply Rmult_le_compat_l; auto.
 Qed.
 
 (* --- G10: the derivatives in beta --- *)

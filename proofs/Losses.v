@@ -15,7 +15,8 @@ Definition margin (beta : R) (ref p : nat -> R) (i j : nat) : R :=
 
 (* The mean loss of unlimited votes: pair (i, j) comes up with weight mu i j,
    i is chosen with probability P i j, and j otherwise, at the margin turned round. *)
-Definition population (n : nat) (mu P : nat -> nat -> R) (loss : R -> R) (s : nat -> nat -> R) : R :=
+Definition population (n : nat) (mu P : nat -> nat -> R) (loss : R -> R)
+    (s : nat -> nat -> R) : R :=
   Sum2 n (fun i j => mu i j * (P i j * loss (s i j) + (1 - P i j) * loss (- s i j))).
 
 (* A chain of compared pairs leads from i to j. *)
@@ -146,7 +147,8 @@ Theorem D4 beta delta_ref delta : 0 < beta ->
 Proof.
   intros B. split.
   - apply derivative_ext with (fun d => beta * sigma (beta * d + - (beta * delta_ref)) + - beta).
-    { intros. replace (beta * t + - (beta * delta_ref)) with (beta * (t - delta_ref)) by ring. ring. }
+    { intros. replace (beta * t + - (beta * delta_ref)) with (beta * (t - delta_ref)) by ring.
+      ring. }
     eapply derivative_value.
     + apply (derivable_pt_lim_plus (fun d => beta * sigma (beta * d + - (beta * delta_ref)))
         (fun _ => - beta)).
@@ -274,7 +276,8 @@ Proof.
   intros B Hi Hj N. split.
   - unfold dpo_population. apply Sum2_ext. intros k l Hk Hl. rewrite !margin_star by auto.
     destruct (mu_weights k l Hk Hl) as [M | <-]. 2: ring.
-    rewrite (B k l) by auto. replace (r k + bonus l - (r l + bonus l)) with (r k - r l) by ring. ring.
+    rewrite (B k l) by auto.
+    replace (r k + bonus l - (r l + bonus l)) with (r k - r l) by ring. ring.
   - intros S. apply N. assert (T : same n (pi_star n beta ref r)
       (pi_star n beta ref (fun y => r y + bonus y))) by (intros y Hy; symmetry; auto).
     apply R3 in T as [c T]; auto. pose proof (T i Hi). pose proof (T j Hj). simpl in *. lra.
@@ -330,14 +333,16 @@ Theorem L3_differs n beta ref r i j : 0 < beta -> policy n ref -> full n ref ->
   (same n (pi_star n (beta * beta) ref r) (pi_star n beta ref r) <-> beta = 1).
 Proof.
   intros B R F Hi Hj N. split.
-  - (* The log-ratio margin of the pair is (r_i - r_j)/beta^2 in one, (r_i - r_j)/beta in the other. *)
+  - (* The log-ratio margin of the pair is (r_i - r_j)/beta^2 in one and (r_i - r_j)/beta in the
+       other. *)
     intros S. assert (B2 : 0 < beta * beta) by (apply Rmult_lt_0_compat; auto).
     pose proof (log_ratio_star n (beta * beta) ref r R i (F i Hi)) as A1.
     pose proof (log_ratio_star n (beta * beta) ref r R j (F j Hj)) as A2.
     rewrite S, log_ratio_star in A1, A2 by auto.
     assert (X : (r i - r j) * (/ beta * (/ beta - 1)) = 0).
     { replace ((r i - r j) * (/ beta * (/ beta - 1))) with
-        (r i / (beta * beta) - r j / (beta * beta) - (r i / beta - r j / beta)) by (field; lra). lra. }
+        (r i / (beta * beta) - r j / (beta * beta) - (r i / beta - r j / beta)) by (field; lra).
+      lra. }
     apply Rmult_integral in X as [X | X]. lra.
     apply Rmult_integral in X as [X | X]. pose proof (Rinv_0_lt_compat _ B); lra.
     rewrite <- (Rinv_inv beta). replace (/ beta) with 1 by lra. apply Rinv_1.
@@ -382,22 +387,26 @@ Qed.
 Definition wins (n : nat) (w : nat -> nat -> R) (k : nat) : R := Sum n (fun j => w k j).
 Definition losses (n : nat) (w : nat -> nat -> R) (k : nat) : R := Sum n (fun i => w i k).
 
+(* the table with t added to the logit of response k *)
+Definition nudged (theta : nat -> R) (k : nat) (t : R) (y : nat) : R :=
+  theta y + t * at_response k y.
+
 (* L5: at pi = pi_ref the slope of the loss in the logit of response k is
    beta/2 times what it lost less what it won; *)
 Theorem L5 n w beta ref theta k : full n ref -> same n (softmax n theta) ref -> (k < n)%nat ->
-  derivable_pt_lim (fun t => table_loss n w beta ref (fun y => theta y + t * at_response k y)) 0
+  derivable_pt_lim (fun t => table_loss n w beta ref (nudged theta k t)) 0
     (beta / 2 * (losses n w k - wins n w k)).
 Proof.
   intros F S Hk.
   (* The slope of each vote: at margin 0 its weight is 1/2. *)
   assert (T : forall i j, (i < n)%nat -> (j < n)%nat ->
     derivable_pt_lim
-      (fun t => w i j * dpo (margin beta ref (softmax n (fun y => theta y + t * at_response k y)) i j))
+      (fun t => w i j * dpo (margin beta ref (softmax n (nudged theta k t)) i j))
       0 (w i j * (- (1 / 2) * (beta * (at_response k i - at_response k j))))).
   { intros i j Hi Hj. apply derivative_scale. eapply derivative_value.
     - apply (slope_at (beta * (at_response k i - at_response k j))
         (margin beta ref (softmax n theta) i j)).
-      intros t. rewrite !margin_softmax by auto. f_equal. ring.
+      intros t. rewrite !margin_softmax by auto. unfold nudged. f_equal. ring.
     - assert (M : margin beta ref (softmax n theta) i j = 0).
       { unfold margin, implicit. rewrite !S by auto. unfold Rdiv.
         rewrite !Rinv_r, ln_1 by (apply Rgt_not_eq, F; auto). ring. }
@@ -405,9 +414,9 @@ Proof.
       unfold sigma. rewrite Ropp_0, exp_0. field. }
   eapply derivative_value.
   - apply (derivative_Sum n (fun i t => Sum n (fun j => w i j *
-      dpo (margin beta ref (softmax n (fun y => theta y + t * at_response k y)) i j)))).
+      dpo (margin beta ref (softmax n (nudged theta k t)) i j)))).
     intros i Hi. apply (derivative_Sum n (fun j t => w i j *
-      dpo (margin beta ref (softmax n (fun y => theta y + t * at_response k y)) i j))).
+      dpo (margin beta ref (softmax n (nudged theta k t)) i j))).
     intros j Hj. apply T; auto.
   - (* Summed over the votes, response k is picked out as winner and as loser. *)
     unfold losses, wins. rewrite <- (Sum_pick n k (fun i => Sum n (fun j => w i j)) Hk).
@@ -427,7 +436,7 @@ Qed.
 (* so the gradient is zero just if every response wins as often as it loses. *)
 Theorem L5_zero n w beta ref theta : 0 < beta -> full n ref -> same n (softmax n theta) ref ->
   ((forall k, (k < n)%nat -> derivable_pt_lim
-      (fun t => table_loss n w beta ref (fun y => theta y + t * at_response k y)) 0 0) <->
+      (fun t => table_loss n w beta ref (nudged theta k t)) 0 0) <->
    (forall k, (k < n)%nat -> wins n w k = losses n w k)).
 Proof.
   intros B F S. split; intros H k Hk; pose proof (L5 n w beta ref theta k F S Hk) as D.
@@ -437,10 +446,71 @@ Proof.
     auto.
 Qed.
 
+(* sigma(d) - sigma(-d) has the sign of d. *)
+Lemma lead_times_difference d : 0 <= (sigma d - sigma (- d)) * d /\
+  ((sigma d - sigma (- d)) * d = 0 -> d = 0).
+Proof.
+  destruct (Rtotal_order d 0) as [H | [-> | H]].
+  - pose proof (sigma_increasing d (- d)) as S. assert (0 < (sigma (- d) - sigma d) * - d) as P.
+    { apply Rmult_lt_0_compat; lra. } split; lra.
+  - split; intros; lra.
+  - pose proof (sigma_increasing (- d) d) as S. assert (0 < (sigma d - sigma (- d)) * d) as P.
+    { apply Rmult_lt_0_compat; lra. } split; lra.
+Qed.
+
+(* With the shares of wins of unlimited votes that is so just if rewards are equal on linked
+   responses: the reward is constant on each component of the comparison graph. *)
+Theorem L5_population n r mu : weights n mu ->
+  let w := fun i j => (mu i j + mu j i) * prefers r i j in
+  ((forall k, (k < n)%nat -> wins n w k = losses n w k) <->
+   (forall i j, (i < n)%nat -> (j < n)%nat -> linked n mu i j -> r i = r j)).
+Proof.
+  intros M w. split; intros H.
+  - (* The balance of wins, weighted by the reward, is a sum of leads times differences. *)
+    assert (B : Sum2 n (fun i j => w i j * (r i - r j)) = 0).
+    { assert (W : Sum2 n (fun i j => w i j * r i) = Sum n (fun k => r k * wins n w k)).
+      { apply Sum_ext. intros i _. unfold wins. rewrite <- Sum_scale. apply Sum_ext. intros; ring. }
+      assert (L : Sum2 n (fun i j => w i j * r j) = Sum n (fun k => r k * losses n w k)).
+      { unfold Sum2. rewrite Sum_swap. apply Sum_ext. intros j _. unfold losses.
+        rewrite <- Sum_scale. apply Sum_ext. intros; ring. }
+      rewrite (Sum2_ext _ _ (fun i j => w i j * r i + (-1) * (w i j * r j))) by (intros; ring).
+      rewrite Sum2_plus, Sum2_scale, W, L.
+      rewrite (Sum_ext _ (fun k => r k * wins n w k) (fun k => r k * losses n w k)). ring.
+      intros k Hk. rewrite H by auto. reflexivity. }
+    set (lead := fun i j => (sigma (r i - r j) - sigma (- (r i - r j))) * (r i - r j)).
+    assert (E : Sum2 n (fun i j => mu i j * lead i j) = 0).
+    { rewrite <- B. unfold w.
+      rewrite (Sum2_ext _ (fun i j => (mu i j + mu j i) * _ * _) (fun i j =>
+        mu i j * prefers r i j * (r i - r j) + mu j i * prefers r i j * (r i - r j)))
+        by (intros; ring).
+      rewrite Sum2_plus. unfold Sum2 at 3. rewrite Sum_swap.
+      fold (Sum2 n (fun i j => mu i j * prefers r j i * (r j - r i))).
+      rewrite <- Sum2_plus. apply Sum2_ext. intros i j _ _. unfold lead, prefers.
+      replace (r j - r i) with (- (r i - r j)) by ring. ring. }
+    intros i j Hi Hj L. apply (linked_equal n mu r i j); auto. intros k l Hk Hl P.
+    assert (Z : mu k l * lead k l = 0).
+    { apply (Sum2_all_zero n (fun i j => mu i j * lead i j)); auto. intros.
+      apply Rmult_le_pos; auto. apply lead_times_difference. }
+    apply Rmult_integral in Z as [Z | Z]. lra. apply lead_times_difference in Z. lra.
+  - (* Equal rewards win half of their votes. *)
+    intros k Hk. apply Sum_ext. intros j Hj. unfold w.
+    destruct (M k j Hk Hj) as [P | P].
+    + rewrite (prefers_swap r k j). unfold prefers. rewrite (H k j); auto.
+      replace (sigma (r j - r j)) with (1 / 2). field.
+      unfold sigma. replace (- (r j - r j)) with 0 by ring. rewrite exp_0. field.
+      apply step with k; auto using here.
+    + destruct (M j k Hj Hk) as [Q | Q]. 2: rewrite <- P, <- Q; ring.
+      rewrite (prefers_swap r k j). unfold prefers. rewrite (H k j); auto.
+      replace (sigma (r j - r j)) with (1 / 2). field.
+      unfold sigma. replace (- (r j - r j)) with 0 by ring. rewrite exp_0. field.
+      apply step with k; auto using here.
+Qed.
+
 (* --- X7 and X9: flipped votes --- *)
 
 (* the probabilities of votes that are flipped at rate e *)
-Definition flipped (e : R) (P : nat -> nat -> R) (i j : nat) : R := (1 - e) * P i j + e * (1 - P i j).
+Definition flipped (e : R) (P : nat -> nat -> R) (i j : nat) : R :=
+  (1 - e) * P i j + e * (1 - P i j).
 
 (* the robust loss *)
 Definition robust (e s : R) : R := ((1 - e) * dpo s - e * dpo (- s)) / (1 - 2 * e).
@@ -499,7 +569,8 @@ Proof.
   assert (U : 0 < prefers r 0 1 < 1).
   { split. apply sigma_positive. pose proof (sigma_positive (- (r 0%nat - r 1%nat))) as H.
     rewrite <- sigma_minus in H. unfold prefers. lra. }
-  pose proof (flipped_between e (prefers r) 0 1 E U) as X. set (x := flipped e (prefers r) 0 1) in *.
+  pose proof (flipped_between e (prefers r) 0 1 E U) as X.
+  set (x := flipped e (prefers r) 0 1) in *.
   (* The reward q: the log-odds of the noisy vote for response 0, and 0 for response 1. *)
   set (q := fun y => match y with O => ln (x / (1 - x)) | _ => 0 end).
   assert (Q : prefers q 0 1 = x).
@@ -553,7 +624,8 @@ Proof.
   { intros p F. apply population_ext; auto. intros. split; auto.
     unfold margin, implicit. rewrite !ln_quotient by auto. unfold u. ring. }
   (* and so is the optimum. *)
-  assert (X : forall y, softmax n (fun y => length * r y / beta) y = pi_star n (beta / length) u r y).
+  assert (X : forall y,
+    softmax n (fun y => length * r y / beta) y = pi_star n (beta / length) u r y).
   { intros y. unfold softmax, pi_star, Z, u. rewrite Sum_scale.
     assert (E : forall k, r k / (beta / length) = length * r k / beta) by (intros; field; lra).
     rewrite E, (Sum_ext n (fun k => exp (r k / (beta / length)))

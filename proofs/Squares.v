@@ -54,8 +54,8 @@ Proof.
     set (g := fun l => Sum2 m (fun i j => w i j * a i j N * a i j l)).
     set (h := Sum2 m (fun i j => w i j * a i j N * b i j)).
     set (t := fun x : nat -> R => - (Sum N (fun l => g l * x l) - h) / A).
-    destruct (IH (fun i j l => a i j l - a i j N * (g l / A)) (fun i j => b i j - a i j N * (h / A)))
-      as [x X].
+    destruct (IH (fun i j l => a i j l - a i j N * (g l / A))
+      (fun i j => b i j - a i j N * (h / A))) as [x X].
     assert (C : forall z i j, Sum N (fun l => (a i j l - a i j N * (g l / A)) * z l)
       - (b i j - a i j N * (h / A)) = c z i j + a i j N * t z).
     { intros z i j. unfold c, t.
@@ -111,8 +111,8 @@ Theorem X2_finite n mu P beta ref : 0 < beta -> policy n ref -> full n ref -> we
 Proof.
   intros B R F M.
   (* The least-squares fit f is the log-ratio of a policy. *)
-  destruct (squares_minimum n mu M n (fun i j l => at_response i l - at_response j l) (wanted beta P))
-    as [f H].
+  destruct (squares_minimum n mu M n (fun i j l => at_response i l - at_response j l)
+    (wanted beta P)) as [f H].
   exists (pi_star n 1 ref f). split. apply G4; auto. split.
   intros y Hy; apply star_positive; auto.
   intros q Q G. rewrite !X2 by auto. apply Rplus_le_compat_r.
