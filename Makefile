@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky clean planted-logs
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean planted-logs
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -56,6 +56,12 @@ lint: setup  ## formatting, style and types
 
 mutants: setup  ## break dpo_edu token by token: what does no test notice? (about an hour)
 	@$(VENV) -m tools.mutants
+
+proofs: setup  ## compile the Coq proofs, print what they prove, renew their record (needs coq)
+	@$(VENV) -m tools.proofs
+
+proof-controls: setup  ## break each theorem in one place: its proof must fail (two minutes)
+	@$(VENV) -m tools.proofs --check --controls
 
 planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"

@@ -1,7 +1,8 @@
-"""One thread, no display, the kernels' environment; GPU tests only where there is a GPU."""
+"""One thread, no display, the kernels' environment; tests of GPU and Coq where these exist."""
 
 import os
 import re
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -22,15 +23,24 @@ os.environ.pop("MPLBACKEND", None)  # kernels inherit the environment and draw i
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked ``gpu`` where no CUDA device exists."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
+    """Deselect what is marked ``gpu`` where no CUDA device exists, and ``coq`` without Coq."""
+    for mark, there in (("gpu", has_cuda), ("coq", has_coq)):
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and not there():
+            items[:] = [item for item in items if item not in marked]
+            config.hook.pytest_deselected(items=marked)
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch sees a CUDA device."""
     import torch
 
-    if not torch.cuda.is_available():
-        items[:] = [item for item in items if item not in marked]
-        config.hook.pytest_deselected(items=marked)
+    return torch.cuda.is_available()
+
+
+def has_coq() -> bool:
+    """Whether Coq's compiler can be found."""
+    return shutil.which("coqc") is not None
 
 
 SLUGS = {notebooks.slug(path) for path in notebooks.numbered()}

@@ -52,7 +52,8 @@ TESTED_BY = {
 }
 #: Test files that test no formula of the package, or start kernels.
 NO_UNIT = {"benchmarks", "controls", "course", "documentation", "environment", "exercises"}
-NO_UNIT |= {"flaky", "grading", "layering", "mutants", "notebooks", "quality", "slides", "tools"}
+NO_UNIT |= {"flaky", "grading", "layering", "mutants", "notebooks", "proofs", "quality"}
+NO_UNIT |= {"slides", "tools"}
 #: Tests of a minute or more, which come with the others: most mutants die before.
 SLOW = ("tests/test_symbolic.py::test_no_random_falsehood_is_proved",)
 STAGES = ("its tests", "all unit tests", "notebooks")

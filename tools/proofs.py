@@ -41,6 +41,7 @@ FORBIDDEN = ("Admitted", "admit", "Axiom", "Axioms", "Parameter", "Parameters", 
 FORBIDDEN += ("Abort", "Unset", "bypass_check", "give_up", "Declare")
 #: A theorem is called after its claim; what follows the first underscore tells it from others.
 THEOREM = re.compile(r"^Theorem (([A-Z]+\d+)\w*)", re.MULTILINE)
+PROOF = re.compile(r"^Proof\..*?Qed\.", re.MULTILINE | re.DOTALL)
 HEAD = """\
 # What Coq says of the proofs: written by `make proofs`, read where there is no Coq.
 # A statement is what `Check` prints, assumptions are what `Print Assumptions` names.
@@ -85,9 +86,14 @@ def theorems_in(folder: Path = FOLDER) -> dict[str, tuple[str, str]]:
     return found
 
 
-def forbidden_words(source: str) -> list[str]:
-    """Words in a source that could assert what is not proved."""
-    return sorted(set(re.findall(r"\b\w+\b", source)) & set(FORBIDDEN))
+def unproved(source: str) -> list[str]:
+    """What in a source could assert without proof: words, and hypotheses outside a section."""
+    found, depth = sorted(set(re.findall(r"\w+", source)) & set(FORBIDDEN)), 0
+    for line in source.splitlines():
+        depth += bool(re.match(r"Section\b", line)) - bool(re.match(r"End\b", line))
+        if re.match(r"\s*(Local |Global )?(Variable|Hypothes|Context)", line) and not depth:
+            found.append(line.strip())
+    return found
 
 
 # --- Coq ----------------------------------------------------------------------------------------
@@ -182,35 +188,42 @@ def controls(path: Path = CONTROLS) -> list[Control]:
     return [Control(**row) for row in tomllib.loads(path.read_text("utf-8"))["control"]]
 
 
-def broken(source: str, control: Control) -> tuple[str, range]:
-    """The source with the change in it, up to the end of the proof, and the lines of the proof."""
-    kind, name = "Theorem", control.theorem
-    if control.definition:
-        kind, name = "Definition", control.definition
-    found = re.search(rf"^{kind} {name}\b.*?\.\n", source, re.MULTILINE | re.DOTALL)
+def broken(source: str, control: Control) -> tuple[str, set[int]]:
+    """The source with the change, up to the end of the proof, and the lines where it may fail.
+
+    These are the lines of the theorem's own proof, or of any proof if a definition is changed.
+    """
+    kind, name = ("Definition", control.definition) if control.definition else ("Theorem", "")
+    found = re.search(rf"^{kind} {name or control.theorem}\b.*?\.\n", source, re.M | re.S)
     if not found or found[0].count(control.old) != 1:
-        raise ValueError(f"expected {control.old!r} once in {kind} {name}")
+        raise ValueError(f"expected {control.old!r} once in {kind} {name or control.theorem}")
     changed = found[0].replace(control.old, control.new)
     source = source[: found.start()] + changed + source[found.end() :]
-    start = re.search(rf"^Theorem {control.theorem}\b", source, re.MULTILINE).start()
-    proof = source.index("Proof.", start)
-    end = source.index("Qed.", proof) + len("Qed.")
-    whole = source[:end] + "\n"
-    first = 1 if control.definition else source.count("\n", 0, proof) + 1
-    return whole, range(first, whole.count("\n") + 1)
+    start = re.search(rf"^Theorem {control.theorem}\b", source, re.M).start()
+    whole = source[: source.index("Qed.", start) + len("Qed.")] + "\n"
+    proofs = [m for m in PROOF.finditer(whole) if control.definition or m.start() > start]
+    first = [whole.count("\n", 0, m.start()) + 1 for m in proofs]
+    return whole, {
+        line for at, m in zip(first, proofs, strict=True) for line in range(at, at + lines_of(m[0]))
+    }
+
+
+def lines_of(text: str) -> int:
+    """How many lines a text touches."""
+    return text.count("\n") + 1
 
 
 def noticed(control: Control, folder: Path, source: Path = FOLDER) -> str:
     """An empty string if the proof fails with the change; else what happened instead."""
     _, file = theorems_in(source)[control.theorem]
-    text, proof = broken((source / file).read_text("utf-8"), control)
+    text, allowed = broken((source / file).read_text("utf-8"), control)
     with tempfile.TemporaryDirectory() as copy:
         for path in folder.glob("*.vo"):
             shutil.copy(path, copy)
         Path(copy, file).write_text(text, "utf-8")
         run = coqc(Path(copy), file)
     place = re.search(r'^File "[^"]*", line (\d+)', run.stderr, re.MULTILINE)
-    if place and int(place[1]) in proof and "Syntax error" not in run.stderr:
+    if place and int(place[1]) in allowed and "Syntax error" not in run.stderr:
         return ""
     after = run.stderr.strip().splitlines()
     return f"Coq stops elsewhere: {' '.join(after)}" if place and after else "the proof still holds"
