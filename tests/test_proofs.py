@@ -91,6 +91,27 @@ def test_what_coq_prints_of_a_theorem_is_read(tmp_path: Path) -> None:
     assert proofs.theorem(tmp_path, "A1", "A1", "A.v").assumptions == ()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "outdated"),
+    [
+        ("A.v", "A.v", False),
+        ("A.v", "B.v", True),
+        ("x = x", "y = y", True),
+        ('coq = "8.16.1"', 'coq = "9.0"', False),
+        ('coq = "8.16.1"', 'coq = "9.0"\nfirst = 1', True),
+        ("'A.first'", "'A.second'", True),
+    ],
+)
+def test_a_record_is_outdated_if_coq_says_something_else(
+    old: str, new: str, outdated: bool
+) -> None:
+    entry = proofs.Theorem("A1", "A1", "A.v", "x = x", ("A.first",))
+    text = proofs.record([entry], "8.16.1").replace('"A.first"', "'A.first'")
+    assert proofs.outdated(text.replace(old, new), text) == outdated
+    if 'coq = "9.0"' in new:
+        assert not proofs.outdated(text.replace(old, 'coq = "9.0"').replace("x = x", "y = y"), text)
+
+
 def test_without_coq_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proofs, "COQC", "coqc-that-nobody-has")
     said = proofs.main([])
@@ -109,7 +130,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.coq
 @pytest.mark.slow
 def test_the_record_is_what_coq_says(compiled: Path) -> None:
-    assert proofs.record(proofs.said(compiled)) == proofs.RECORD.read_text("utf-8")
+    text = proofs.record(proofs.said(compiled), proofs.version())
+    assert not proofs.outdated(text, proofs.RECORD.read_text("utf-8")), "`make proofs` renews it"
 
 
 @pytest.mark.coq

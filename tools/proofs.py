@@ -145,9 +145,15 @@ def theorem(folder: Path, name: str, claim: str, file: str) -> Theorem:
 # --- the record ---------------------------------------------------------------------------------
 
 
-def record(theorems: list[Theorem], folder: Path = FOLDER) -> str:
+def version() -> str:
+    """The version of Coq, such as 8.16.1."""
+    run = subprocess.run([COQC, "--print-version"], capture_output=True, text=True)
+    return run.stdout.split()[0]
+
+
+def record(theorems: list[Theorem], coq: str, folder: Path = FOLDER) -> str:
     """The record as it is committed."""
-    parts = [HEAD, "[sources]"]
+    parts = [HEAD, f'coq = "{coq}"\n', "[sources]"]
     parts += [f'"{name}" = "{digest}"' for name, digest in hashes(folder).items()]
     for t in theorems:
         assumed = "".join(f'\n    "{name}",' for name in t.assumptions)
@@ -159,6 +165,18 @@ def record(theorems: list[Theorem], folder: Path = FOLDER) -> str:
 def recorded(path: Path = RECORD) -> dict:
     """The committed record."""
     return tomllib.loads(path.read_text("utf-8"))
+
+
+def outdated(new: str, old: str) -> bool:
+    """Whether a record is not what Coq says; how another version prints a statement is its own."""
+    found, known = tomllib.loads(new), tomllib.loads(old)
+    if found["coq"] == known["coq"]:
+        return new != old
+    for entry in (found, known):
+        del entry["coq"]
+        for theorem in entry["theorem"].values():
+            del theorem["statement"]
+    return found != known
 
 
 def report(theorems: list[Theorem]) -> None:
@@ -262,8 +280,8 @@ def main(arguments: list[str] | None = None) -> str | int:
     strange = {a for t in theorems for a in t.assumptions} - set(AXIOMS)
     if strange:
         return f"Expected the axioms of the real numbers only, but also: {', '.join(strange)}."
-    text = record(theorems)
-    if options.check and text != RECORD.read_text("utf-8"):
+    text = record(theorems, version())
+    if options.check and outdated(text, RECORD.read_text("utf-8")):
         return "proofs/record.toml is not what Coq says; `make proofs` renews it."
     if not options.check:
         notebooks.save(RECORD, text)
