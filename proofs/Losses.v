@@ -33,8 +33,9 @@ Definition connected (n : nat) (mu : nat -> nat -> R) : Prop :=
 Definition weights (n : nat) (mu : nat -> nat -> R) : Prop :=
   forall i j, (i < n)%nat -> (j < n)%nat -> 0 <= mu i j.
 
-(* Among full-support policies p alone has the least loss. *)
+(* p is a policy with full support, and among these it alone has the least loss. *)
 Definition best_alone (n : nat) (loss : (nat -> R) -> R) (p : nat -> R) : Prop :=
+  policy n p /\ full n p /\
   forall q, policy n q -> full n q -> loss p <= loss q /\ (loss q = loss p <-> same n q p).
 
 (* --- D1 to D4: the gradient of one vote --- *)
@@ -246,7 +247,8 @@ Proof. intros H. apply Sum2_ext. intros i j Hi Hj. destruct (H i j Hi Hj) as [->
 (* L4: the population loss is minimised by pi* alone, if the comparison graph is connected. *)
 Theorem L4 : connected n mu -> best_alone n dpo_population (pi_star n beta ref r).
 Proof.
-  intros C p P F. unfold dpo_population, prefers.
+  intros C. split. apply G4; auto. split. intros y Hy; apply star_positive; auto.
+  intros p P F. unfold dpo_population, prefers.
   rewrite (population_ext _ (fun i j => sigma (r i - r j)) _
     (margin beta ref (pi_star n beta ref r)) (fun i j => r i - r j)) by auto using margin_star.
   pose proof (population_least n mu (fun i j => r i - r j) (margin beta ref p) mu_weights) as [L E].
@@ -324,7 +326,9 @@ Proof.
   assert (E : forall p, population n mu (prefers r) dpo (fun i j => beta * margin beta ref p i j)
     = dpo_population n (beta * beta) ref r mu p).
   { intros p. apply population_ext; auto. intros. split; auto. unfold margin, implicit. ring. }
-  intros p P G. rewrite !E. apply L4; auto. apply Rmult_lt_0_compat; auto.
+  assert (B2 : 0 < beta * beta) by (apply Rmult_lt_0_compat; auto).
+  destruct (L4 n (beta * beta) ref r mu B2 R F M C) as [S [G H]].
+  split; auto. split; auto. intros p P Q. rewrite !E. auto.
 Qed.
 
 (* which is pi* only for beta = 1, unless the reward is constant. *)
@@ -534,7 +538,10 @@ Theorem X7_optimum n beta ref r mu e : 0 < beta -> policy n ref -> full n ref ->
   connected n mu -> e < 1 / 2 ->
   best_alone n (fun p => population n mu (flipped e (prefers r)) (robust e) (margin beta ref p))
     (pi_star n beta ref r).
-Proof. intros B R F M C E p P G. rewrite !X7_population by auto. apply L4; auto. Qed.
+Proof.
+  intros B R F M C E. destruct (L4 n beta ref r mu B R F M C) as [S [G H]].
+  split; auto. split; auto. intros p P Q. rewrite !X7_population by auto. apply H; auto.
+Qed.
 
 (* X9: plain DPO on flipped votes and cDPO on clean votes are one loss. *)
 Theorem X9 n mu P e s : population n mu (flipped e P) dpo s = population n mu P (cdpo e) s.
@@ -575,7 +582,7 @@ Proof.
   set (q := fun y => match y with O => ln (x / (1 - x)) | _ => 0 end).
   assert (Q : prefers q 0 1 = x).
   { unfold prefers, q. rewrite Rminus_0_r. apply sigma_onto; auto. }
-  exists q. split; auto. intros mu M C p P G.
+  exists q. split; auto. intros mu M C.
   assert (H : forall i j, (i < 2)%nat -> (j < 2)%nat -> flipped e (prefers r) i j = prefers q i j).
   { assert (D : forall f i, prefers f i i = 1 / 2).
     { intros. unfold prefers, sigma. replace (- (f i - f i)) with 0 by ring.
@@ -590,11 +597,14 @@ Proof.
     - unfold flipped. rewrite !D. field. }
   assert (L : forall p, population 2 mu (flipped e (prefers r)) dpo (margin beta ref p)
     = dpo_population 2 beta ref q mu p) by (intros; apply population_ext; auto).
-  rewrite !L. apply L4; auto.
   (* One compared pair connects two responses. *)
-  intros i j Hi Hj. destruct (Nat.eq_dec i j) as [-> | N]. apply here.
-  apply step with i; auto using here.
-  assert (i = 0%nat /\ j = 1%nat \/ i = 1%nat /\ j = 0%nat) as [[-> ->] | [-> ->]] by lia; tauto.
+  assert (K : connected 2 mu).
+  { intros i j Hi Hj. destruct (Nat.eq_dec i j) as [-> | N]. apply here.
+    apply step with i; auto using here.
+    assert (i = 0%nat /\ j = 1%nat \/ i = 1%nat /\ j = 0%nat) as [[-> ->] | [-> ->]] by lia;
+      tauto. }
+  destruct (L4 2 beta ref q mu B R F M K) as [S [G O]].
+  split; auto. split; auto. intros p P T. rewrite !L. auto.
 Qed.
 
 (* --- K10: SimPO without a margin to clear --- *)
@@ -634,13 +644,15 @@ Proof.
     { apply Rlt_le_trans with (exp (length * r 0%nat / beta)). apply exp_pos.
       apply (Sum_term n (fun k => exp (length * r k / beta))); auto. intros; left; apply exp_pos. }
     field. lra. }
-  intros p P F.
   assert (SF : full n (softmax n (fun y => length * r y / beta))).
   { intros y Hy. rewrite X. apply star_positive; auto. }
-  rewrite !L by auto.
-  destruct (L4 n (beta / length) u r mu BT U UF M C p P F) as [A E].
+  destruct (L4 n (beta / length) u r mu BT U UF M C) as [[S S1] [_ H]].
+  split; [split |].
+  { intros y Hy. left. apply SF; auto. }
+  { rewrite <- S1. apply Sum_ext. intros; apply X. }
+  split; auto. intros p P F. rewrite !L by auto. destruct (H p P F) as [A E].
   assert (Q : dpo_population n (beta / length) u r mu (softmax n (fun y => length * r y / beta))
     = dpo_population n (beta / length) u r mu (pi_star n (beta / length) u r)).
   { apply population_ext; auto. intros. split; auto. unfold margin, implicit. rewrite !X. auto. }
-  rewrite Q. split; auto. rewrite E. split; intros H y Hy; [rewrite X | rewrite <- X]; auto.
+  rewrite Q. split; auto. rewrite E. split; intros V y Hy; [rewrite X | rewrite <- X]; auto.
 Qed.
