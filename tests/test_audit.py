@@ -539,7 +539,7 @@ def test_the_demo_shows_a_healthy_and_a_broken_run(capsys):
 
 
 def test_a_reader_that_stops_reading_is_no_error(tmp_path):
-    command = f"{sys.executable} -m dpo_edu.audit audit --demo | true; exit ${{PIPESTATUS[0]}}"
+    command = f"'{sys.executable}' -m dpo_edu.audit audit --demo | true; exit ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 

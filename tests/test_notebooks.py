@@ -47,6 +47,8 @@ def flaws(notebook: NotebookNode) -> list[str]:
         most = 30 if reading.is_folded(cell) else 20
         if len(lines(cell)) > most:
             found.append(f"at most {most} lines of code: {cell.id}")
+        if cell.source.rstrip().endswith(";"):  # nbval does not hear it
+            found.append(f"no semicolon at the end: {cell.id}")
     by_hand = re.compile(r"\bEvidence\b|\bledger\.(_|evidence)")
     found += [f"evidence by hand: {c.id}" for c in code_cells(notebook) if by_hand.search(c.source)]
     if code_cells(notebook)[-1].source.strip() != "ledger.summary()":
