@@ -131,9 +131,7 @@ def optimal_chain(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
 
     Parameters
     ----------
-    reward : array ``(T, V, V)``, reward units.
-    ref : the reference, probabilities ``(T, V, V)``.
-    beta : KL coefficient > 0, reward units per nat.
+    reward, ref, beta : as for `soft_values`; arrays ``(T, V, V)``.
 
     Returns
     -------
