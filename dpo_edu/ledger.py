@@ -21,7 +21,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -59,8 +59,10 @@ class ClaimFailed(AssertionError):
 class Claim:
     """One row of the catalogue: what is claimed, where, with which verdict, by which means.
 
+    `formal` is what Coq must have proved: each theorem's name and statement, in Coq's words.
+
     >>> catalogue()["G4"].means
-    ('S', 'N')
+    ('S', 'N', 'F')
     """
 
     id: str
@@ -70,6 +72,7 @@ class Claim:
     means: tuple[str, ...]
     notebook: str
     note: str = ""
+    formal: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ class Evidence:
     means: str
     kind: str  # agrees | counterexample | refuted
     held: str
-    note: str = ""
-    source: str = ""  # of data: where they are from, under which licence
+    note: str = ""  # of a theorem: its name
+    source: str = ""  # of data: where they are from, under which licence; of a theorem: its file
 
     def __str__(self) -> str:
         line = f"{self.claim:<3} {MEANS[self.means]:<8} {WORDS[self.kind]}: {self.held}"
@@ -352,7 +355,8 @@ class Ledger:
     def summary(self) -> None:
         """List the claims this notebook has evidence for, with the means by which it was found.
 
-        A verdict is judged over all notebooks together: see `shortcomings`.
+        F is not among them, since no notebook runs Coq. A verdict is judged over all notebooks
+        and theorems together: see `shortcomings`.
         """
         rows = []
         for claim in self._claims.values():
@@ -455,7 +459,9 @@ class Ledger:
     def _source(self, claim: str, means: str, of: Any) -> str:
         """Refuse trained numbers without training and data without a source; say the source."""
         if means not in MEANS or means == "F":
-            raise ValueError(f"means: expected one of S, N, T, D, got {means!r} (F: formal proofs)")
+            raise ValueError(
+                f"means: expected one of S, N, T, D, got {means!r} (F is Coq's to say)"
+            )
         if means in ("S", "N"):
             if of is not None:
                 raise ValueError(f"of: expected None for means {means}, got {type(of).__name__}")
@@ -525,6 +531,25 @@ def headlines_in(notebook: Mapping[str, Any]) -> list[Headline]:
     return [Headline(**data) for data in _stored(notebook, HEADLINE)]
 
 
+def formal_in(record: Mapping[str, Any], claims: Mapping[str, Claim]) -> list[Evidence]:
+    """The theorems in the record of what Coq proved (its TOML as a dictionary).
+
+    A theorem of a refuted claim refutes it; one called `..._needs_...` shows that a hypothesis
+    cannot be dropped.
+
+    >>> formal_in({"theorem": {}}, {})
+    []
+    """
+    found = []
+    for name, entry in record["theorem"].items():
+        known = claims.get(entry["claim"])
+        kind = "counterexample" if "_needs_" in name else "agrees"
+        kind = "refuted" if known and known.verdict == "refuted" else kind
+        source = f"proofs/{entry['file']}"
+        found.append(Evidence(entry["claim"], "F", kind, entry["statement"], name, source))
+    return found
+
+
 def _stored(notebook: Mapping[str, Any], mime: str) -> list[dict[str, str]]:
     outputs = (o for cell in notebook["cells"] for o in cell.get("outputs", ()))
     return [o["data"][mime] for o in outputs if mime in o.get("data", {})]
@@ -559,7 +584,7 @@ def contradictions(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) ->
 
 
 def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> list[str]:
-    """What the evidence leaves open: unknown ids, missing means, verdicts that differ.
+    """What the evidence leaves open: unknown ids, missing means, verdicts or theorems that differ.
 
     >>> shortcomings([], {})
     []
@@ -573,6 +598,7 @@ def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> l
         missing = [m for m in claim.means if m not in shown]
         if missing:
             found.append(f"{claim.id}: no evidence by means {', '.join(missing)}")
+        found += _misstated(claim, own)
         verdict, expected = verdict_of(own), claim.verdict
         agreed = verdict == ("holds" if expected == "definition" else expected)
         if own and not agreed and not contradictions(own, claims):
@@ -580,3 +606,19 @@ def shortcomings(evidence: Iterable[Evidence], claims: Mapping[str, Claim]) -> l
                 f"{claim.id}: evidence amounts to {verdict}, the catalogue says {expected}"
             )
     return list(dict.fromkeys(found))
+
+
+def _misstated(claim: Claim, evidence: Iterable[Evidence]) -> list[str]:
+    """Theorems that the catalogue and the record do not state alike, whitespace aside."""
+    proved = {e.note: e.held.split() for e in evidence if e.means == "F"}
+    stated = {name: text.split() for name, text in claim.formal.items()}
+    said = {
+        name: "is proved, but the catalogue does not state it"
+        if name not in stated
+        else "is stated in the catalogue, but not proved"
+        if name not in proved
+        else "is stated otherwise in the catalogue than Coq proved it"
+        for name in stated | proved
+        if stated.get(name) != proved.get(name)
+    }
+    return [f"{claim.id}: theorem {name} {text}" for name, text in said.items()]

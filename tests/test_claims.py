@@ -1,4 +1,4 @@
-"""The catalogue is complete, and the committed notebooks hold evidence for every claim in it."""
+"""The catalogue is complete, and notebooks and theorems hold evidence for every claim in it."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from dpo_edu import ledger
 from dpo_edu.ledger import Evidence
-from tools import notebooks
+from tools import notebooks, proofs
 
 CLAIMS = ledger.catalogue()
 COMMITTED = {
@@ -29,8 +29,9 @@ def test_a_claim_is_written_in_the_fixed_vocabulary(claim: ledger.Claim) -> None
 
 
 @pytest.mark.parametrize("id", CLAIMS)
-def test_a_claim_has_all_its_evidence_in_the_committed_notebooks(id: str) -> None:
+def test_a_claim_has_all_its_evidence_in_notebooks_and_theorems(id: str) -> None:
     evidence = [e for entries in COMMITTED.values() for e in entries if e.claim == id]
+    evidence += [e for e in proofs.evidence() if e.claim == id]
     assert ledger.shortcomings(evidence, {id: CLAIMS[id]}) == []
     assert id in {e.claim for e in COMMITTED[CLAIMS[id].notebook]}
 
@@ -50,7 +51,7 @@ def test_the_headline_figures_are_there() -> None:
 
 # --- evidence that is broken on purpose ---------------------------------------------------------
 
-G4 = {"G4": replace(CLAIMS["G4"], means=("S", "N"))}
+G4 = {"G4": replace(CLAIMS["G4"], means=("S", "N"), formal={})}
 WHOLE = [Evidence("G4", "S", "agrees", ""), Evidence("G4", "N", "agrees", "")]
 AGAINST = "G4: the catalogue says holds, against it:"
 

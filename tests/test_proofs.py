@@ -1,6 +1,7 @@
 """The formal proofs: nothing assumed, the record of this very text, changes noticed."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tools import notebooks, proofs
 
 RECORD = proofs.recorded()
 THEOREMS = RECORD["theorem"]
+CLAIMS = ledger.catalogue()
 PAGE = (notebooks.ROOT / "docs" / "proofs.md").read_text("utf-8")
 
 
@@ -47,17 +49,93 @@ def test_what_is_asserted_without_proof_is_found(source: str, found: list[str]) 
 
 
 @pytest.mark.parametrize("name", THEOREMS)
-def test_a_theorem_is_of_a_claim_and_rests_on_the_real_numbers_alone(name: str) -> None:
-    assert THEOREMS[name]["claim"] in ledger.catalogue()
+def test_a_theorem_is_called_after_its_claim(name: str) -> None:
+    assert THEOREMS[name]["claim"] in CLAIMS
     assert re.fullmatch(rf"{THEOREMS[name]['claim']}(_\w+)?", name)
-    assert set(THEOREMS[name]["assumptions"]) <= set(proofs.AXIOMS)
     assert THEOREMS[name]["statement"].strip()
+
+
+def test_the_theorems_rest_on_the_real_numbers_alone() -> None:
+    assert set(RECORD["axioms"]) <= set(proofs.AXIOMS)
 
 
 def test_the_page_speaks_of_every_theorem_and_of_every_axiom() -> None:
     named = set(re.findall(r"`([A-Z]+\d+(?:_\w+)?)`", PAGE))
     assert named == set(THEOREMS)
     assert set(re.findall(r"`(\w+\.\w+)`", PAGE)) >= set(proofs.AXIOMS)
+
+
+# --- theorems as evidence for claims ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_a_claim_has_f_just_if_a_theorem_of_it_is_recorded(claim: ledger.Claim) -> None:
+    recorded = {name for name, entry in THEOREMS.items() if entry["claim"] == claim.id}
+    assert ("F" in claim.means) == bool(recorded)
+    assert set(claim.formal) == recorded
+
+
+G7 = {"G7": replace(CLAIMS["G7"], means=("F",))}
+STATED = {name: entry for name, entry in THEOREMS.items() if entry["claim"] == "G7"}
+
+
+def open_points(theorems: dict[str, dict[str, str]]) -> list[str]:
+    """What theorems alone leave open of claim G7."""
+    return ledger.shortcomings(ledger.formal_in({"theorem": theorems}, G7), G7)
+
+
+def test_recorded_theorems_leave_nothing_open() -> None:
+    assert open_points(STATED) == []
+
+
+def test_a_theorem_that_is_not_recorded_is_open() -> None:
+    others = {name: entry for name, entry in STATED.items() if name != "G7_gap"}
+    assert open_points(others) == ["G7: theorem G7_gap is stated in the catalogue, but not proved"]
+    assert "G7: no evidence by means F" in open_points({})
+
+
+def test_a_theorem_that_no_claim_states_is_open() -> None:
+    more = STATED | {"G7_new": STATED["G7_gap"]}
+    assert open_points(more) == [
+        "G7: theorem G7_new is proved, but the catalogue does not state it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [(" ", "\n  ", True), ("0 < beta", "1 < beta", False), ("within n p ref ->", "", False)],
+)
+def test_a_theorem_that_says_something_else_is_named(old: str, new: str, same: bool) -> None:
+    statement = STATED["G7_gap"]["statement"]
+    assert old in statement
+    changed = STATED["G7_gap"] | {"statement": statement.replace(old, new)}
+    said = "G7: theorem G7_gap is stated otherwise in the catalogue than Coq proved it"
+    assert open_points(STATED | {"G7_gap": changed}) == ([] if same else [said])
+
+
+def test_the_verdict_says_what_kind_of_evidence_a_theorem_is() -> None:
+    kinds = {e.note: e.kind for e in proofs.evidence()}
+    assert set(kinds) == set(THEOREMS)
+    assert kinds["G7"] == "agrees" and kinds["L4_needs_connection"] == "counterexample"
+    assert {name[:2] for name, kind in kinds.items() if kind == "refuted"} == {"P3", "L2", "L3"}
+
+
+def test_a_source_that_coq_has_not_checked_is_stale(tmp_path: Path) -> None:
+    assert proofs.stale() == []
+    record = tmp_path / "record.toml"
+    text = proofs.RECORD.read_text("utf-8")
+    record.write_text(text.replace(RECORD["sources"]["Leash.v"], "0" * 64), "utf-8")
+    assert proofs.stale(record) == [
+        "proofs/Leash.v is not the text that Coq has checked, `make proofs` has it checked again"
+    ]
+
+
+def test_a_theorem_has_a_line() -> None:
+    lines = (proofs.FOLDER / "Optimum.v").read_text("utf-8").splitlines()
+    assert lines[proofs.line_of("G7", proofs.FOLDER / "Optimum.v") - 1].startswith("Theorem G7 ")
+
+
+# --- controls -----------------------------------------------------------------------------------
 
 
 def test_every_theorem_has_a_control() -> None:
@@ -82,13 +160,10 @@ def test_a_control_that_changes_nothing_or_two_places_is_refused() -> None:
 def test_what_coq_prints_of_a_theorem_is_read(tmp_path: Path) -> None:
     statement = "A1\n     : forall x : R,\n       x = x\n"
     axioms = "Axioms:\nA.first : forall P, P\nB.second\n  : nat ->\n    nat\n"
-    (tmp_path / "A1.statement.out").write_text(statement, "utf-8")
-    (tmp_path / "A1.assumptions.out").write_text(axioms, "utf-8")
-    found = proofs.theorem(tmp_path, "A1", "A1", "A.v")
-    assert found.statement == "forall x : R,\nx = x"
-    assert found.assumptions == ("A.first", "B.second")
-    (tmp_path / "A1.assumptions.out").write_text("Closed under the global context\n", "utf-8")
-    assert proofs.theorem(tmp_path, "A1", "A1", "A.v").assumptions == ()
+    (tmp_path / "A1.out").write_text(statement, "utf-8")
+    assert proofs.theorem(tmp_path, "A1", "A1", "A.v").statement == "forall x : R,\nx = x"
+    assert proofs.assumed(axioms) == ["A.first", "B.second"]
+    assert proofs.assumed("Closed under the global context\n") == []
 
 
 @pytest.mark.parametrize(
@@ -105,8 +180,8 @@ def test_what_coq_prints_of_a_theorem_is_read(tmp_path: Path) -> None:
 def test_a_record_is_outdated_if_coq_says_something_else(
     old: str, new: str, outdated: bool
 ) -> None:
-    entry = proofs.Theorem("A1", "A1", "A.v", "x = x", ("A.first",))
-    text = proofs.record([entry], "8.16.1").replace('"A.first"', "'A.first'")
+    entry = proofs.Theorem("A1", "A1", "A.v", "x = x")
+    text = proofs.record([entry], ["A.first"], "8.16.1").replace('"A.first"', "'A.first'")
     assert proofs.outdated(text.replace(old, new), text) == outdated
     if 'coq = "9.0"' in new:
         assert not proofs.outdated(text.replace(old, 'coq = "9.0"').replace("x = x", "y = y"), text)
@@ -121,6 +196,14 @@ def test_without_coq_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 # --- with Coq -----------------------------------------------------------------------------------
 
 
+def project(folder: Path, text: str) -> Path:
+    """A folder with one source, and the folder again."""
+    folder.mkdir()
+    (folder / "_CoqProject").write_text("-Q . Dpo\nA.v\n", "utf-8")
+    (folder / "A.v").write_text(text, "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources, compiled."""
@@ -130,8 +213,26 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.coq
 @pytest.mark.slow
 def test_the_record_is_what_coq_says(compiled: Path) -> None:
-    text = proofs.record(proofs.said(compiled), proofs.version())
+    text = proofs.record(proofs.said(compiled), proofs.axioms(compiled), proofs.version())
     assert not proofs.outdated(text, proofs.RECORD.read_text("utf-8")), "`make proofs` renews it"
+
+
+@pytest.mark.coq
+@pytest.mark.slow
+def test_coq_reads_the_statements_of_the_catalogue(compiled: Path) -> None:
+    proofs.confirm(compiled, CLAIMS)
+    weaker = CLAIMS["G11"].formal["G11"].replace("0 <= KL", "-1 <= KL")
+    with pytest.raises(proofs.BadProof, match='The term "G11" has type'):
+        proofs.confirm(compiled, {"G11": replace(CLAIMS["G11"], formal={"G11": weaker})})
+
+
+@pytest.mark.coq
+@pytest.mark.slow
+def test_an_axiom_is_named(tmp_path: Path) -> None:
+    text = "Axiom wish : 1 = 2.\nTheorem A1 : 1 = 2.\nProof. exact wish. Qed.\n"
+    source = project(tmp_path / "source", text)
+    folder = proofs.compiled(tmp_path / "copy", source)
+    assert proofs.axioms(folder, source) == ["wish"]
 
 
 @pytest.mark.coq
@@ -163,9 +264,7 @@ def test_a_change_that_is_none_or_makes_no_sense_is_no_control(
 @pytest.mark.coq
 @pytest.mark.slow
 def test_a_proof_that_does_not_hold_is_reported(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "_CoqProject").write_text("-Q . Dpo\nA.v\n", "utf-8")
-    (source / "A.v").write_text("Theorem A1 : 1 = 2.\nProof. reflexivity. Qed.\n", "utf-8")
+    text = "Theorem A1 : 1 = 2.\nProof. reflexivity. Qed.\n"
+    source = project(tmp_path / "source", text)
     with pytest.raises(proofs.BadProof, match=r'File "./A.v", line 2'):
         proofs.compiled(tmp_path / "copy", source)

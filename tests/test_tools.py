@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from dpo_edu import ledger
-from tools import bootstrap, check, exercises, notebooks, run
+from tools import bootstrap, check, exercises, notebooks, proofs, run
 
 EVERY_NOTEBOOK = [*notebooks.numbered(), *sorted(exercises.EXERCISES.glob("s*/*/*.ipynb"))]
 
@@ -445,10 +445,28 @@ def evidence_notebook(*evidence: ledger.Evidence) -> NotebookNode:
 
 @pytest.fixture
 def two_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A catalogue of two claims, and a build folder of its own."""
-    every = ledger.catalogue()
-    monkeypatch.setattr(ledger, "catalogue", lambda: {id: every[id] for id in ("G4", "L2")})
+    """A catalogue of two claims, with their theorems, and a build folder of its own."""
+    two = {id: claim for id, claim in ledger.catalogue().items() if id in ("G4", "L2")}
+    proved = [e for e in proofs.evidence() if e.claim in two]
+    monkeypatch.setattr(ledger, "catalogue", lambda: two)
+    monkeypatch.setattr(proofs, "evidence", lambda: proved)
     monkeypatch.setattr(notebooks, "BUILD", tmp_path)
+
+
+@pytest.mark.usefixtures("two_claims")
+@pytest.mark.parametrize("name", ["G4", "L2_differs"])
+def test_a_theorem_that_is_not_recorded_is_open(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [e for e in proofs.evidence() if e.note != name]
+    monkeypatch.setattr(proofs, "evidence", lambda: others)
+    found = run.report({Path("01.ipynb"): evidence_notebook(*G4, L2)}, whole=True)
+    assert f"{name[:2]}: theorem {name} is stated in the catalogue, but not proved" in found
+
+
+@pytest.mark.usefixtures("two_claims")
+def test_a_run_says_which_proof_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "stale", lambda: ["proofs/A.v is not the text"])
+    found = run.report({Path("01.ipynb"): evidence_notebook(*G4, L2)}, whole=True)
+    assert found == ["proofs/A.v is not the text"]
 
 
 AGREES = {"S": "found - expected = 0 identically", "N": "|found - expected| <= 1e-12"}
@@ -461,9 +479,10 @@ L2 = ledger.Evidence("L2", "N", "refuted", REFUTED)
 def test_the_report_has_a_line_for_each_claim(capsys, tmp_path: Path) -> None:
     assert run.report({Path("01.ipynb"): evidence_notebook(*G4, L2)}, whole=True) == []
     lines = capsys.readouterr().out.splitlines()
-    assert "  G4  holds       SN   S exactly; N to 1e-12" in lines
-    assert "  L2  refuted     N    N printed misses by 0.2 >= 0.1, repaired to 1e-12" in lines
-    assert "2 claims (1 hold, 1 refuted), 3 checks in 1 notebook." in lines
+    assert "  G4  holds       SNF  S exactly; N to 1e-12; F 1 theorem" in lines
+    printed = "N printed misses by 0.2 >= 0.1, repaired to 1e-12"
+    assert f"  L2  refuted     NF   {printed}; F 2 theorems" in lines
+    assert "2 claims (1 hold, 1 refuted), 3 checks in 1 notebook, 3 theorems." in lines
     assert (tmp_path / "ledger.json").exists()
 
 

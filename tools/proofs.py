@@ -3,9 +3,10 @@
 python -m tools.proofs [--check] [--controls] [--only G7]
 
 The record, `proofs/record.toml`, is read where there is no Coq; ``--check`` compares it with what
-Coq says now. ``--controls`` changes one place of each main theorem, or of a definition it speaks
-of, as `proofs/controls.toml` says: the changed statement must make sense to Coq, and its proof must
-fail. Everything is compiled in a copy, `build/proofs`.
+Coq says now. `dpo_edu/claims.toml` states by hand what is to be proved, and Coq must find that each
+theorem has that statement. ``--controls`` changes one place of each main theorem, or of a
+definition it speaks of, as `proofs/controls.toml` says: the changed statement must make sense to
+Coq, and its proof must fail. Everything is compiled in a copy, `build/proofs`.
 """
 
 import argparse
@@ -15,10 +16,11 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpo_edu.ledger import counted
+from dpo_edu.ledger import Claim, Evidence, catalogue, counted, formal_in
 from tools import notebooks
 
 FOLDER = notebooks.ROOT / "proofs"
@@ -44,7 +46,7 @@ THEOREM = re.compile(r"^Theorem (([A-Z]+\d+)\w*)", re.MULTILINE)
 PROOF = re.compile(r"^Proof\..*?Qed\.", re.MULTILINE | re.DOTALL)
 HEAD = """\
 # What Coq says of the proofs: written by `make proofs`, read where there is no Coq.
-# A statement is what `Check` prints, assumptions are what `Print Assumptions` names.
+# A statement is what `Check` prints, axioms are what `Print Assumptions` names for all together.
 """
 
 
@@ -54,13 +56,12 @@ class BadProof(Exception):
 
 @dataclass(frozen=True)
 class Theorem:
-    """One theorem: its claim and file, what Coq reads, and the axioms that it rests on."""
+    """One theorem: its claim and file, and what Coq reads."""
 
     name: str
     claim: str
     file: str
     statement: str
-    assumptions: tuple[str, ...]
 
 
 # --- sources ------------------------------------------------------------------------------------
@@ -84,6 +85,12 @@ def theorems_in(folder: Path = FOLDER) -> dict[str, tuple[str, str]]:
         for name, claim in THEOREM.findall((folder / file).read_text("utf-8")):
             found[name] = (claim, file)
     return found
+
+
+def line_of(name: str, path: Path) -> int:
+    """The line of a source in which a theorem begins."""
+    (found,) = re.finditer(rf"^Theorem {name}\b", text := path.read_text("utf-8"), re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1
 
 
 def unproved(source: str) -> list[str]:
@@ -117,29 +124,46 @@ def compiled(folder: Path, source: Path = FOLDER) -> Path:
     return folder
 
 
+def asked(folder: Path, name: str, commands: list[str], source: Path = FOLDER) -> None:
+    """Have Coq obey commands about the theorems in a compiled folder."""
+    modules = " ".join(file.removesuffix(".v") for file in sources(source))
+    lines = ["From Coq Require Import Reals.", f"From Dpo Require Import {modules}."]
+    lines += ["Open Scope R_scope.", "Set Printing Width 96.", *commands]
+    (folder / name).write_text("\n".join(lines) + "\n", "utf-8")
+    if (run := coqc(folder, name)).returncode:
+        raise BadProof(run.stderr.strip())
+
+
 def said(folder: Path, source: Path = FOLDER) -> list[Theorem]:
     """What Coq says of each theorem in a compiled folder."""
     known = theorems_in(source)
-    modules = " ".join(name.removesuffix(".v") for name in sources(source))
-    lines = ["From Coq Require Import Reals.", f"From Dpo Require Import {modules}."]
-    lines += ["Open Scope R_scope.", "Set Printing Width 96."]
-    for name in known:
-        lines.append(f'Redirect "{name}.statement" Check {name}.')
-        lines.append(f'Redirect "{name}.assumptions" Print Assumptions {name}.')
-    (folder / "Record.v").write_text("\n".join(lines) + "\n", "utf-8")
-    if (run := coqc(folder, "Record.v")).returncode:
-        raise BadProof(run.stderr.strip())
+    asked(folder, "Said.v", [f'Redirect "{name}" Check {name}.' for name in known], source)
     return [theorem(folder, name, *known[name]) for name in known]
 
 
 def theorem(folder: Path, name: str, claim: str, file: str) -> Theorem:
     """A theorem from what was printed of it."""
-    statement = (folder / f"{name}.statement.out").read_text("utf-8")
-    statement = statement.partition(":")[2].strip()
-    statement = re.sub(r"^ {7}", "", statement, flags=re.MULTILINE)
-    printed = (folder / f"{name}.assumptions.out").read_text("utf-8")
-    assumed = re.findall(r"^([\w.']+)(?= *:|$)(?!:$)", printed, re.MULTILINE)
-    return Theorem(name, claim, file, statement, tuple(sorted(set(assumed) - {"Axioms"})))
+    statement = (folder / f"{name}.out").read_text("utf-8").partition(":")[2].strip()
+    return Theorem(name, claim, file, re.sub(r"^ {7}", "", statement, flags=re.MULTILINE))
+
+
+def axioms(folder: Path, source: Path = FOLDER) -> list[str]:
+    """The axioms on which the theorems in a compiled folder rest, all together."""
+    every = f"Definition every := ({', '.join(theorems_in(source))})."
+    asked(folder, "Axioms.v", [every, 'Redirect "axioms" Print Assumptions every.'], source)
+    return assumed((folder / "axioms.out").read_text("utf-8"))
+
+
+def assumed(printed: str) -> list[str]:
+    """The names in what `Print Assumptions` printed."""
+    found = re.findall(r"^([\w.']+)(?= *:|$)(?!:$)", printed, re.MULTILINE)
+    return sorted(set(found) - {"Axioms"})
+
+
+def confirm(folder: Path, claims: Mapping[str, Claim]) -> None:
+    """Have Coq find that each theorem has the statement that its claim gives, in its own words."""
+    stated = {name: text for claim in claims.values() for name, text in claim.formal.items()}
+    asked(folder, "Stated.v", [f"Check ({name} : {text})." for name, text in stated.items()])
 
 
 # --- the record ---------------------------------------------------------------------------------
@@ -151,20 +175,35 @@ def version() -> str:
     return run.stdout.split()[0]
 
 
-def record(theorems: list[Theorem], coq: str, folder: Path = FOLDER) -> str:
+def record(theorems: list[Theorem], axioms: Iterable[str], coq: str, folder: Path = FOLDER) -> str:
     """The record as it is committed."""
-    parts = [HEAD, f'coq = "{coq}"\n', "[sources]"]
+    names = "".join(f'\n    "{name}",' for name in axioms)
+    parts = [HEAD, f'coq = "{coq}"', f"axioms = [{names}\n]\n", "[sources]"]
     parts += [f'"{name}" = "{digest}"' for name, digest in hashes(folder).items()]
     for t in theorems:
-        assumed = "".join(f'\n    "{name}",' for name in t.assumptions)
         parts += ["", f"[theorem.{t.name}]", f'claim = "{t.claim}"', f'file = "{t.file}"']
-        parts += [f"statement = '''\n{t.statement}'''", f"assumptions = [{assumed}\n]"]
+        parts += [f"statement = '''\n{t.statement}'''"]
     return "\n".join(parts) + "\n"
 
 
 def recorded(path: Path = RECORD) -> dict:
     """The committed record."""
     return tomllib.loads(path.read_text("utf-8"))
+
+
+def evidence(path: Path = RECORD) -> list[Evidence]:
+    """The theorems of the record, as evidence for their claims."""
+    return formal_in(recorded(path), catalogue())
+
+
+def stale(path: Path = RECORD, folder: Path = FOLDER) -> list[str]:
+    """A sentence for each source that is not the one that Coq has checked."""
+    known, found = recorded(path)["sources"], hashes(folder)
+    return [
+        f"proofs/{name} is not the text that Coq has checked, `make proofs` has it checked again"
+        for name in known | found
+        if known.get(name) != found.get(name)
+    ]
 
 
 def outdated(new: str, old: str) -> bool:
@@ -180,11 +219,10 @@ def outdated(new: str, old: str) -> bool:
 
 
 def report(theorems: list[Theorem]) -> None:
-    """Print each theorem: claim, statement, and the axioms that it rests on."""
+    """Print each theorem: claim, file and statement."""
     for t in theorems:
         print(f"\n{t.name}  (claim {t.claim}, {t.file})")
         print("  " + t.statement.replace("\n", "\n  "))
-        print("  rests on: " + (", ".join(t.assumptions) or "no axiom"))
 
 
 # --- negative controls --------------------------------------------------------------------------
@@ -272,15 +310,19 @@ def main(arguments: list[str] | None = None) -> str | int:
         return MISSING
     try:
         folder = compiled(notebooks.BUILD / "proofs")
-        theorems = said(folder)
+        theorems, rest = said(folder), axioms(folder)
     except BadProof as error:
         return f"A proof does not hold: {error}"
+    try:
+        confirm(folder, catalogue())
+    except BadProof as error:
+        return f"A theorem is not what dpo_edu/claims.toml states: {error}"
     chosen = [t for t in theorems if options.only in (None, t.claim)]
     report(chosen)
-    strange = {a for t in theorems for a in t.assumptions} - set(AXIOMS)
-    if strange:
+    print(f"\nThey rest on: {', '.join(rest) or 'no axiom'}")
+    if strange := sorted(set(rest) - set(AXIOMS)):
         return f"Expected the axioms of the real numbers only, but also: {', '.join(strange)}."
-    text = record(theorems, version())
+    text = record(theorems, rest, version())
     if options.check and outdated(text, RECORD.read_text("utf-8")):
         return "proofs/record.toml is not what Coq says; `make proofs` renews it."
     if not options.check:

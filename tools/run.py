@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from dpo_edu import ledger
 from dpo_edu.ledger import counted
-from tools import notebooks
+from tools import notebooks, proofs
 
 BOUND = re.compile(r"\| <= ([^\s|]+)$")  # how closely two routes agreed
 RELATIVE = re.compile(r"\| <= (\S+) \|")  # in units of the expected value
@@ -51,6 +51,9 @@ def held(evidence: list[ledger.Evidence]) -> str:
     parts = []
     for means in (m for m in ledger.MEANS if any(e.means == m for e in evidence)):
         own = [e for e in evidence if e.means == means]
+        if means == "F":
+            parts.append(f"F {counted(len(own), 'theorem')}")
+            continue
         closely = agreement([e.held for e in own if e.kind != "counterexample"])
         printed = [e.held.partition(";")[0] for e in own if e.kind == "refuted"]
         fails = [e.held.partition(":")[0] for e in own if e.kind == "counterexample"]
@@ -84,18 +87,22 @@ def tolerance(bounds: list[str]) -> str:
 def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
     """Print the ledger, the total and the headline figures; write them; return what is open."""
     claims = ledger.catalogue()
-    evidence = [e for nb in done.values() for e in ledger.evidence_in(nb)]
+    checked = [e for nb in done.values() for e in ledger.evidence_in(nb)]
+    proved = proofs.evidence()
     headlines = [h for nb in done.values() for h in ledger.headlines_in(nb)]
-    own = {id: [e for e in evidence if e.claim == id] for id in claims}
-    shown = [claim for claim in claims.values() if whole or own[claim.id]]
+    own = {id: [e for e in [*checked, *proved] if e.claim == id] for id in claims}
+    seen = {e.claim for e in checked}
+    shown = [claim for claim in claims.values() if whole or claim.id in seen]
     print("\nThe ledger: claim, verdict, means, what held and how closely")
     for claim in shown:
         means = "".join(m for m in ledger.MEANS if m in {e.means for e in own[claim.id]})
         print(f"  {claim.id:<4}{claim.verdict:<12}{means:<4} {held(own[claim.id])}")
     tally = {v: sum(claim.verdict == v for claim in shown) for v in ledger.VERDICTS}
     parts = ", ".join(f"{tally[v]} {WORDS.get(v, v)}" for v in tally if tally[v])
-    checks = f"{counted(len(evidence), 'check')} in {counted(len(done), 'notebook')}"
-    print(f"\n{counted(len(shown), 'claim')} ({parts}), {checks}.")
+    checks = f"{counted(len(checked), 'check')} in {counted(len(done), 'notebook')}"
+    theorems = counted(sum(e.means == "F" for c in shown for e in own[c.id]), "theorem")
+    print(f"\n{counted(len(shown), 'claim')} ({parts}), {checks}, {theorems}.")
+    print("Theorems are read from proofs/record.toml; `make proofs` has Coq check them again.")
     if headlines:
         print("\nHeadline figures")
     for headline in headlines:
@@ -103,7 +110,7 @@ def report(done: dict[Path, NotebookNode], *, whole: bool) -> list[str]:
     rows = [{**asdict(c), "evidence": [asdict(e) for e in own[c.id]]} for c in shown]
     text = json.dumps({"claims": rows, "headlines": [asdict(h) for h in headlines]}, indent=1)
     notebooks.save(notebooks.BUILD / "ledger.json", text + "\n")
-    judged = ledger.shortcomings(evidence, claims)
+    judged = [*proofs.stale(), *ledger.shortcomings([*checked, *proved], claims)]
     return judged if whole else [text for text in judged if AGAINST.search(text)]
 
 
