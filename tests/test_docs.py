@@ -96,11 +96,11 @@ def test_what_stands_between_markers_is_written_anew() -> None:
     assert written == f"There are <!-- assignments -->{number}<!-- /assignments -->."
 
 
-PARTS = ("notebooks", "exercises", "docs", "tools", "dpo_edu", "benchmarks")
+PARTS = ("notebooks", "exercises", "docs", "tools", "dpo_edu", "benchmarks", "proofs")
 
 
 def copied(folder: Path) -> None:
-    """The parts of the project that name notebooks."""
+    """The parts of the project that name notebooks, and what `make docs` reads."""
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.glob("*.*"):
