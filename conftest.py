@@ -31,6 +31,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=marked)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in a sentence what a run of the whole suite left out."""
+    config = terminalreporter.config
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and not has_coq():
+        terminalreporter.write_line(LEFT_OUT)
+
+
 def has_cuda() -> bool:
     """Whether PyTorch sees a CUDA device."""
     import torch
@@ -43,6 +50,10 @@ def has_coq() -> bool:
     return shutil.which("coqc") is not None
 
 
+LEFT_OUT = (
+    "There is no Coq here: the formal proofs were not checked again, their record was compared"
+    " with the sources and with the claims."
+)
 SLUGS = {notebooks.slug(path) for path in notebooks.numbered()}
 
 

@@ -3,9 +3,11 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import conftest
 from dpo_edu import ledger
 from tools import notebooks, proofs
 
@@ -191,6 +193,20 @@ def test_without_coq_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(proofs, "COQC", "coqc-that-nobody-has")
     said = proofs.main([])
     assert "there is no coqc" in said and "apt-get install coq" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "coq", "said"),
+    [("TESTPATHS", False, [conftest.LEFT_OUT]), ("TESTPATHS", True, []), ("ARGS", False, [])],
+)
+def test_a_run_of_all_tests_says_what_it_left_out_without_coq(
+    source: str, coq: bool, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conftest, "has_coq", lambda: coq)
+    config = SimpleNamespace(args_source=getattr(pytest.Config.ArgsSource, source))
+    written: list[str] = []
+    conftest.pytest_terminal_summary(SimpleNamespace(config=config, write_line=written.append))
+    assert written == said
 
 
 # --- with Coq -----------------------------------------------------------------------------------

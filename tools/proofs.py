@@ -318,8 +318,9 @@ def main(arguments: list[str] | None = None) -> str | int:
     except BadProof as error:
         return f"A theorem is not what dpo_edu/claims.toml states: {error}"
     chosen = [t for t in theorems if options.only in (None, t.claim)]
-    report(chosen)
-    print(f"\nThey rest on: {', '.join(rest) or 'no axiom'}")
+    if not options.check:
+        report(chosen)
+        print(f"\nThey rest on: {', '.join(rest) or 'no axiom'}\n")
     if strange := sorted(set(rest) - set(AXIOMS)):
         return f"Expected the axioms of the real numbers only, but also: {', '.join(strange)}."
     text = record(theorems, rest, version())
@@ -329,7 +330,7 @@ def main(arguments: list[str] | None = None) -> str | int:
         notebooks.save(RECORD, text)
     lines = sum((FOLDER / name).read_text("utf-8").count("\n") for name in sources())
     claims = counted(len({t.claim for t in theorems}), "claim")
-    print(f"\n{counted(len(theorems), 'theorem')} of {claims} in {lines} lines hold.")
+    print(f"{counted(len(theorems), 'theorem')} of {claims} in {lines} lines hold.")
     if options.controls:
         names = {t.name for t in chosen}
         own = [control for control in controls() if control.theorem in names]
