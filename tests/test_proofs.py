@@ -137,6 +137,96 @@ def test_a_theorem_has_a_line() -> None:
     assert lines[proofs.line_of("G7", proofs.FOLDER / "Optimum.v") - 1].startswith("Theorem G7 ")
 
 
+# --- what documents and notebooks quote ---------------------------------------------------------
+
+SOURCES = "\n".join((proofs.FOLDER / name).read_text("utf-8") for name in proofs.sources())
+DEFINITION = re.compile(r"^(?:Definition|Fixpoint|Inductive) (\w+).*?\.$", re.M | re.S)
+ROOMS = ("complete_the_divergence", "derive_it_again_by_lagrange", "derive_the_dpo_loss")
+
+
+def quoted(text: str) -> list[str]:
+    """The paragraphs of the blocks of Coq in a text."""
+    blocks = re.findall(r"^```coq\n(.*?)\n```$", text, re.M | re.S)
+    return [paragraph for block in blocks for paragraph in block.split("\n\n")]
+
+
+def strange(text: str) -> list[str]:
+    """What a text quotes, and does not stand in the sources as it is quoted."""
+    return [paragraph for paragraph in quoted(text) if f"\n{paragraph}\n" not in SOURCES]
+
+
+def explained(text: str) -> list[str]:
+    """The lines of Coq in the first column of a table."""
+    return [row.replace("\\|", "|") for row in re.findall(r"^\| `(.*?)` \|", text, re.M)]
+
+
+def in_order(rows: list[str], whole: str) -> bool:
+    """Whether lines follow each other in a text, whitespace aside."""
+    rest = " ".join(whole.split())
+    for row in rows:
+        if row not in rest:
+            return False
+        rest = rest.partition(row)[2]
+    return True
+
+
+def cells_with_coq() -> dict[str, list[str]]:
+    """For each room the cells that quote Coq."""
+    found = {}
+    for path in notebooks.numbered():
+        cells = [c.source for c in notebooks.read(path).cells if "```coq" in c.source]
+        found |= {notebooks.slug(path): cells} if cells else {}
+    return found
+
+
+def test_what_is_quoted_stands_in_the_sources() -> None:
+    assert strange(PAGE) == []
+    for cells in cells_with_coq().values():
+        assert [strange(cell) for cell in cells] == [[]] * len(cells)
+
+
+def test_three_rooms_explain_a_proof_line_by_line() -> None:
+    rooms = cells_with_coq()
+    assert set(rooms) == set(ROOMS)
+    for (cell,) in rooms.values():
+        (proof,) = quoted(cell)
+        assert proof.startswith("Theorem ") and proof.endswith("Qed.")
+        assert len(explained(cell)) >= 5 and in_order(explained(cell), proof)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("J p <= J star", "J p < J star"), ("lra. apply G11", "apply G11")]
+)
+def test_a_quotation_that_is_none_is_noticed(old: str, new: str) -> None:
+    (cell,) = cells_with_coq()["complete_the_divergence"]
+    assert strange(cell) == [] and cell.count(old) >= 1
+    assert len(strange(cell.replace(old, new))) == 1
+
+
+def test_lines_that_do_not_follow_each_other_are_noticed() -> None:
+    (cell,) = cells_with_coq()["complete_the_divergence"]
+    (proof,) = quoted(cell)
+    rows = explained(cell)
+    assert not in_order(rows[::-1], proof)
+    assert not in_order([*rows, "Qed."], proof)
+
+
+def used(statements: str, definitions: dict[str, str]) -> set[str]:
+    """The definitions that statements use, directly or through others."""
+    names = set(re.findall(r"\w+", statements)) & set(definitions)
+    inner = names.union(*(set(re.findall(r"\w+", definitions[x])) for x in names))
+    more = inner & set(definitions)
+    return names if more == names else used(" ".join(more), definitions)
+
+
+def test_the_page_has_every_definition_that_a_theorem_uses() -> None:
+    definitions = {match[1]: match[0] for match in DEFINITION.finditer(SOURCES)}
+    statements = " ".join(entry["statement"] for entry in THEOREMS.values())
+    shown = {match[0] for match in DEFINITION.finditer("\n".join(quoted(PAGE)))}
+    assert shown == {definitions[name] for name in used(statements, definitions)}
+    assert used("KL n p q", definitions) == {"KL", "Sum"}
+
+
 # --- controls -----------------------------------------------------------------------------------
 
 
