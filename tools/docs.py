@@ -1,6 +1,8 @@
-"""Write what can be known from elsewhere: numbers, links, tables, counts, docs/claims.md.
+"""Write what can be known from elsewhere: numbers, links, tables, counts, two whole pages.
 
 python -m tools.docs
+
+The pages are docs/claims.md and docs/certified.md.
 
 `notebooks/rooms.toml` is the one ordered list. A notebook gets its number here, and every link to a
 notebook follows, with the number and the title that it shows, and to a cell that has moved to
@@ -19,7 +21,7 @@ from pathlib import Path
 import nbformat
 
 from dpo_edu import findings, ledger, runlogs
-from tools import claims, notebooks, reading
+from tools import certify, claims, notebooks, reading
 from tools.project import LINK, Assignment, Lecture, Project, read
 
 ROOT = notebooks.ROOT
@@ -294,7 +296,7 @@ def fresh() -> dict[Path, str]:
             texts[path] = assignment_text(project, a, path)
     for path in [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]:
         texts[path] = document_text(project, path.read_text("utf-8"))
-    return texts | {claims.PAGE: claims.page()}
+    return texts | {claims.PAGE: claims.page(), certify.PAGE: certify.page()}
 
 
 def main() -> None:
