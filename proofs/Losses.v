@@ -609,7 +609,7 @@ Qed.
 
 (* --- K10: SimPO without a margin to clear --- *)
 
-(* K10: with responses of one length SimPO ends at exp(length r/beta)/Z, without a reference. *)
+(* K10: with responses of one length exp(length r/beta)/Z alone minimises the loss of SimPO. *)
 Theorem K10 n beta length r mu : (0 < n)%nat -> 0 < beta -> 0 < length -> weights n mu ->
   connected n mu ->
   best_alone n

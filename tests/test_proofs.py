@@ -9,7 +9,7 @@ import pytest
 
 import conftest
 from dpo_edu import ledger
-from tools import notebooks, proofs
+from tools import exercises, notebooks, proofs
 
 RECORD = proofs.recorded()
 THEOREMS = RECORD["theorem"]
@@ -374,3 +374,34 @@ def test_a_proof_that_does_not_hold_is_reported(tmp_path: Path) -> None:
     source = project(tmp_path / "source", text)
     with pytest.raises(proofs.BadProof, match=r'File "./A.v", line 2'):
         proofs.compiled(tmp_path / "copy", source)
+
+
+def optional_task(kind: str, old: str, new: str) -> str:
+    """The file of Coq that the last task of the second assignment prints, with a change."""
+    (path,) = (exercises.EXERCISES / kind).glob("2_*/*.ipynb")
+    cells = {cell.id: cell.source for cell in notebooks.read(path).cells}
+    names: dict[str, str] = {}
+    exec(f"{cells['optional-given']}\n{cells['optional-proof']}", names)
+    text = f"{names['lemma']}{names['proof']}Qed.\n"
+    assert old in text
+    return text.replace(old, new)
+
+
+@pytest.mark.coq
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "said"),
+    [
+        ("source", "Qed", "Qed", ""),
+        ("student", "Qed", "Qed", "incomplete proof"),
+        ("source", "0 < beta", "beta < 0", "Cannot find witness"),
+        ("source", "J <= level", "J < level", "Cannot find witness"),
+        ("source", "apply Rmult_le_pos; ", "", "Cannot find witness"),
+    ],
+)
+def test_the_optional_task_has_a_proof(
+    kind: str, old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "best.v").write_text(optional_task(kind, old, new), "utf-8")
+    run = proofs.coqc(tmp_path, "best.v")
+    assert bool(run.returncode) == bool(said) and said in run.stderr
