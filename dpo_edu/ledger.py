@@ -612,13 +612,12 @@ def _misstated(claim: Claim, evidence: Iterable[Evidence]) -> list[str]:
     """Theorems that the catalogue and the record do not state alike, whitespace aside."""
     proved = {e.note: e.held.split() for e in evidence if e.means == "F"}
     stated = {name: text.split() for name, text in claim.formal.items()}
-    said = {
-        name: "is proved, but the catalogue does not state it"
-        if name not in stated
-        else "is stated in the catalogue, but not proved"
-        if name not in proved
-        else "is stated otherwise in the catalogue than Coq proved it"
-        for name in stated | proved
-        if stated.get(name) != proved.get(name)
-    }
-    return [f"{claim.id}: theorem {name} {text}" for name, text in said.items()]
+    found = []
+    for name in stated | proved:
+        if name not in stated:
+            found.append(f"theorem {name} is proved, but the catalogue does not state it")
+        elif name not in proved:
+            found.append(f"theorem {name} is stated in the catalogue, but not proved")
+        elif stated[name] != proved[name]:
+            found.append(f"theorem {name} is stated otherwise in the catalogue than Coq proved it")
+    return [f"{claim.id}: {text}" for text in found]

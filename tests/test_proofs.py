@@ -157,7 +157,7 @@ def strange(text: str) -> list[str]:
 
 def explained(text: str) -> list[str]:
     """The lines of Coq in the first column of a table."""
-    return [row.replace("\\|", "|") for row in re.findall(r"^\| `(.*?)` \|", text, re.M)]
+    return re.findall(r"^\| `(.*?)` \|", text, re.M)
 
 
 def in_order(rows: list[str], whole: str) -> bool:
@@ -192,6 +192,7 @@ def test_three_rooms_explain_a_proof_line_by_line() -> None:
         (proof,) = quoted(cell)
         assert proof.startswith("Theorem ") and proof.endswith("Qed.")
         assert len(explained(cell)) >= 5 and in_order(explained(cell), proof)
+        assert "\\|" not in cell, "a bar within a table shows its backslash on some pages"
 
 
 @pytest.mark.parametrize(
