@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean planted-logs
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean lm planted-logs
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -62,6 +62,11 @@ proofs: setup  ## compile the Coq proofs, print what they prove, renew their rec
 
 proof-controls: setup  ## break each theorem in one place: its proof must fail (two minutes)
 	@$(VENV) -m tools.proofs --check --controls
+
+lm: setup  ## train a real language model and renew its notebook (an hour; SHORT=1 for ten minutes)
+	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
+	@$(VENV) -m pytest -q -m lm tests/test_language_model.py
+	@$(VENV) -m tools.lm $(if $(SHORT),--short,--in-place)
 
 planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"

@@ -1,8 +1,10 @@
 """One thread, no display, the kernels' environment; tests of GPU and Coq where these exist."""
 
+import importlib.util
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,9 +24,14 @@ settings.load_profile("suite")
 os.environ.pop("MPLBACKEND", None)  # kernels inherit the environment and draw inline
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the notebooks that only `make lm` executes."""
+    return True if collection_path in APART else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked ``gpu`` where no CUDA device exists, and ``coq`` without Coq."""
-    for mark, there in (("gpu", has_cuda), ("coq", has_coq)):
+    """Deselect what is marked ``gpu``, ``coq`` or ``lm`` where these do not exist."""
+    for mark, there in (("gpu", has_cuda), ("coq", has_coq), ("lm", has_lm)):
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and not there():
             items[:] = [item for item in items if item not in marked]
@@ -34,8 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in a sentence what a run of the whole suite left out."""
     config = terminalreporter.config
-    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and not has_coq():
-        terminalreporter.write_line(LEFT_OUT)
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS:
+        if not has_coq():
+            terminalreporter.write_line(WITHOUT_COQ)
+        terminalreporter.write_line(WITHOUT_LM)
 
 
 def has_cuda() -> bool:
@@ -45,15 +54,25 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def has_lm() -> bool:
+    """Whether the extra `lm` is installed."""
+    return importlib.util.find_spec("peft") is not None
+
+
 def has_coq() -> bool:
     """Whether Coq's compiler can be found."""
     return shutil.which("coqc") is not None
 
 
-LEFT_OUT = (
+WITHOUT_LM = (
+    "The real language model was not trained, the committed outputs of its notebook were read;"
+    " `make lm` trains it."
+)
+WITHOUT_COQ = (
     "There is no Coq here: the formal proofs were not checked again, their record was compared"
     " with the sources and with the claims."
 )
+APART = {*notebooks.numbered()} - {*notebooks.executed_here(notebooks.numbered())}
 SLUGS = {notebooks.slug(path) for path in notebooks.numbered()}
 
 

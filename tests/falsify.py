@@ -98,8 +98,8 @@ def controls() -> list[Control]:
 
 
 def slugs() -> list[str]:
-    """The notebooks in their order, by the names that their files of controls bear."""
-    return [notebooks.slug(path) for path in notebooks.numbered()]
+    """The notebooks that are executed here, in their order, by the names of their controls."""
+    return [notebooks.slug(path) for path in notebooks.executed_here(notebooks.numbered())]
 
 
 def sufficient(every: list[Control]) -> list[Control]:

@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the notebooks under nbval with the comparison of `tools.fresh`; 1 if one is stale."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nb", metavar="NN", help="only this notebook, such as 07")
-    paths = notebooks.numbered(parser.parse_args(arguments).nb)
+    paths = notebooks.executed_here(notebooks.numbered(parser.parse_args(arguments).nb))
     found = [f"{path.stem}: {x}" for path in paths for x in static_problems(notebooks.read(path))]
     print(*found, sep="\n", end="\n" * bool(found))
     options = ["-n", "2", "--dist", "loadscope", "--nbval", "-o", "addopts=", "-q"]

@@ -279,7 +279,8 @@ class Suite:
         if "/" in module:
             return []
         wanted = users(self.root / "dpo_edu", Path(module).stem)
-        paths = [p for p in notebooks.numbered(folder=self.root / "notebooks") if uses(p, wanted)]
+        every = notebooks.executed_here(notebooks.numbered(folder=self.root / "notebooks"))
+        paths = [p for p in every if uses(p, wanted)]
         return [self.lecture(path) for path in paths]
 
     def lecture(self, path: Path) -> Stage:

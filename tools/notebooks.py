@@ -87,6 +87,12 @@ def rooms() -> tuple[list[str], list[str]]:
     return parts["road"], parts["side"]
 
 
+def executed_here(paths: list[Path]) -> list[Path]:
+    """Those that `make run` and `make test` execute: all but the ones that only `make lm` does."""
+    apart = tomllib.loads(ROOMS.read_text("utf-8"))["apart"]
+    return [path for path in paths if slug(path) not in apart]
+
+
 def slug(path: Path) -> str:
     """A notebook's name without its number, by which everything refers to it."""
     return path.stem.partition("_")[2]
@@ -231,9 +237,14 @@ def waking(channel: Any, seconds: float = 1.0) -> None:
 
 
 def executed(
-    path: Path, save_failure: Callable[[NotebookNode], None] | None = None
+    path: Path,
+    save_failure: Callable[[NotebookNode], None] | None = None,
+    seconds: int = TIMEOUT_SECONDS,
 ) -> NotebookNode:
-    """Run every cell in a fresh kernel, in an empty folder, and normalise the result."""
+    """Run every cell in a fresh kernel, in an empty folder, and normalise the result.
+
+    A cell that needs more than so many seconds fails.
+    """
     notebook, running = read(path), {"cell": "none"}
     notebook.metadata.pop("widgets", None)  # what was moved in an earlier run
     for cell in notebook.cells:
@@ -242,7 +253,7 @@ def executed(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         client = NotebookClient(
             notebook,
-            timeout=TIMEOUT_SECONDS,
+            timeout=seconds,
             kernel_name="python3",
             extra_arguments=["--log-level=ERROR"],
             record_timing=False,

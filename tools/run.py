@@ -120,9 +120,14 @@ def main(arguments: list[str] | None = None) -> str | int:
     parser.add_argument("--nb", metavar="NN", help="only this notebook, such as 07")
     parser.add_argument("--in-place", action="store_true", help="renew the committed outputs")
     options = parser.parse_args(arguments)
-    paths = notebooks.numbered(options.nb)
-    if not paths:
+    found = notebooks.numbered(options.nb)
+    paths = notebooks.executed_here(found)
+    if not found:
         return f"There is no notebook {options.nb or ''} in notebooks/.".replace("  ", " ")
+    for path in (apart := [path for path in found if path not in paths]):
+        print(f"{path.stem}: not executed, its committed outputs count; `make lm` executes it.")
+    if not paths:
+        return 0
     notebooks.prepare()
     folder = notebooks.FOLDER if options.in_place else notebooks.BUILD / "notebooks"
     pace = ", two at a time" if len(paths) > 1 else ""
@@ -133,6 +138,7 @@ def main(arguments: list[str] | None = None) -> str | int:
         return f"Stopped: {failure}"
     if options.in_place:
         return 0
+    done |= {path: notebooks.read(path) for path in apart}
     open_points = report(done, whole=not options.nb)
     if open_points:
         return "The ledger is not complete: " + "; ".join(open_points) + "."
