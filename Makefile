@@ -63,10 +63,9 @@ proofs: setup  ## compile the Coq proofs, print what they prove, renew their rec
 proof-controls: setup  ## break each theorem in one place: its proof must fail (two minutes)
 	@$(VENV) -m tools.proofs --check --controls
 
-lm: setup  ## train a real language model and renew its notebook (an hour; SHORT=1 for ten minutes)
+lm: setup  ## train a real language model and renew its notebooks (half an hour; SHORT=1: minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
-	@$(VENV) -m pytest -q -m lm tests/test_language_model.py
-	@$(VENV) -m tools.lm $(if $(SHORT),--short,--in-place)
+	@$(VENV) -m tools.lm $(if $(SHORT),--short,--in-place) $(ONE)
 
 planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"

@@ -300,6 +300,10 @@ def load(
     ------
     ValueError
         If there is no source, or the extra `lm` is not installed.
+
+    >>> load("")
+    Traceback (most recent call last):
+    ValueError: ...: expected ..., got none
     """
     try:
         import peft  # noqa: F401

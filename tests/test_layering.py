@@ -25,6 +25,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "policies": {"_checks", "distributions", "losses", "sequences"},
     "divergences": {"_checks", "distributions"},
     "training": {*NUMPY_CHAIN, *TRAINING, "losses", "sequences", "policies"},
+    "language_model": {"_checks", "_run"},
     "symbolic": set(),
     "_compare": {"_checks"},
     "ledger": {"symbolic", "_compare", "_typeset"},
@@ -39,7 +40,15 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "testing": {"_checks", "findings"},
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
-MAY_IMPORT_TORCH = {"losses", "policies", "sequences", "training", "rlhf", *TRAINING}
+MAY_IMPORT_TORCH = {
+    "language_model",
+    "losses",
+    "policies",
+    "sequences",
+    "training",
+    "rlhf",
+    *TRAINING,
+}
 
 
 def imported(source: str) -> set[str]:

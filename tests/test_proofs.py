@@ -288,7 +288,11 @@ def test_without_coq_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     ("source", "coq", "said"),
-    [("TESTPATHS", False, [conftest.WITHOUT_COQ]), ("TESTPATHS", True, []), ("ARGS", False, [])],
+    [
+        ("TESTPATHS", False, [conftest.WITHOUT_COQ, conftest.WITHOUT_LM]),
+        ("TESTPATHS", True, [conftest.WITHOUT_LM]),
+        ("ARGS", False, []),
+    ],
 )
 def test_a_run_of_all_tests_says_what_it_left_out_without_coq(
     source: str, coq: bool, said: list[str], monkeypatch: pytest.MonkeyPatch

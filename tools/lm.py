@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> str | int:
     if options.short and options.in_place:
         return "Expected the long form for the committed outputs, got --short with --in-place."
     try:
-        os.environ.setdefault("DPO_EDU_MODEL", str(fetched()))
+        os.environ["DPO_EDU_MODEL"] = os.environ.get("DPO_EDU_MODEL") or str(fetched())
     except NoModel as error:
         return str(error)
     os.environ["DPO_EDU_SHORT"] = "1" if options.short else ""
