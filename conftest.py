@@ -1,4 +1,4 @@
-"""One thread, no display, the kernels' environment; tests of GPU and Coq where these exist."""
+"""One thread, no display, the kernels' environment; tests of GPU, Coq, browser where these are."""
 
 import importlib.util
 import os
@@ -30,8 +30,9 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked ``gpu``, ``coq`` or ``lm`` where these do not exist."""
-    for mark, there in (("gpu", has_cuda), ("coq", has_coq), ("lm", has_lm)):
+    """Deselect what is marked ``browser``, ``coq``, ``gpu`` or ``lm`` where these do not exist."""
+    kinds = (("gpu", has_cuda), ("coq", has_coq), ("lm", has_lm), ("browser", has_browser))
+    for mark, there in kinds:
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and not there():
             items[:] = [item for item in items if item not in marked]
@@ -57,6 +58,13 @@ def has_cuda() -> bool:
 def has_lm() -> bool:
     """Whether the extra `lm` is installed."""
     return importlib.util.find_spec("peft") is not None
+
+
+def has_browser() -> bool:
+    """Whether Chromium can be found."""
+    import chromium
+
+    return chromium.program() is not None
 
 
 def has_coq() -> bool:
