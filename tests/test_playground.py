@@ -580,6 +580,42 @@ def test_a_setting_opens_without_error_or_sideways_scroll(
     assert not re.search(r"NaN|Infinity|undefined", drawn)
 
 
+def extreme(rng: np.random.Generator) -> str:
+    """An address at the limits of what may be set."""
+    pairs = sorted(rng.permutation(["ab", "ac", "bc"])[: rng.integers(1, 4)])
+    chosen = {
+        "r": ",".join(map(str, rng.choice([-3, 0, 3], 3))),
+        "ref": rng.choice(["0.02,0.02,0.96", "0.96,0.02,0.02", "0.5,0.3,0.2"]),
+        "beta": rng.choice(["0.125", "1", "8"]),
+        "loss": rng.choice(KINDS),
+        "q": rng.choice(["0", "0.5", "1"]),
+        "voters": rng.choice(["bt", "sure", "flip"]),
+        "pairs": ",".join(pairs),
+        "votes": rng.choice(["10", "100000", "inf"]),
+        "seed": str(rng.integers(10_000)),
+        "step": rng.choice(["0", "1", "2000"]),
+        "theme": "auto",
+    }
+    return "#" + "&".join(f"{key}={value}" for key, value in chosen.items())
+
+
+@in_browser
+def test_the_extremes_draw_numbers(page: Page, home: str) -> None:
+    show(page, home)
+    endless = "#r=-3,0,3&beta=0.125&loss=robust&voters=sure&votes=inf&step=2000"
+    for setting in [endless, *map(extreme, [np.random.default_rng(3)] * 60)]:
+        page.evaluate(
+            "new Promise((done) => { addEventListener('hashchange', done, { once: true });"
+            f" location.hash = {json.dumps(setting)}; }})"
+        )
+        assert setting == endless or sorted(page.evaluate("location.hash.slice(1)").split("&")) == (
+            sorted(setting[1:].split("&"))
+        )
+        drawn = page.evaluate("document.querySelector('main').innerHTML")
+        assert not re.search(r"NaN|Infinity|undefined", drawn), setting
+    assert page.errors == []
+
+
 @in_browser
 def test_what_is_wrong_with_a_page_is_noticed(page: Page, tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
@@ -769,6 +805,7 @@ FAULTS = [
      ("#voters=sure&step=300", "Nothing contradicts some of these votes")),
     ("draw.js", "346 - HIGH * p[2]]", "346 - HIGH / 0]",
      test_a_setting_opens_without_error_or_sideways_scroll, ("#", 390)),
+    ("page.js", "Math.exp(Math.max(x, -700))", "Math.exp(x)", test_the_extremes_draw_numbers, ()),
     ("maths.js", "(s - 0.5) / beta", "(s - 1) / beta",
      test_a_smooth_loss_leads_where_training_ends, ("ipo",)),
     ("maths.js", "[kl, klDivergence(policy, ref)]", "[kl, 0]",

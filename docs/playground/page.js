@@ -90,7 +90,8 @@ function sentences() {
     [model.endless, "Nothing contradicts some of these votes: their loss falls for ever."],
     [goal.ends === "many", "Many policies have no loss at all; the triangle marks one of them."],
     [model.elsewhere && goal.ends === "minimum" && alone === null,
-      `With unlimited votes ${goal.name} leads to ${shares(goal.policy)}, not to π*.`],
+      `With unlimited votes${q > 0 ? ", at q = 0," : ""} ${goal.name} leads to `
+        + `${shares(goal.policy)}, not to π*.`],
     [q > 0 && step > 0 && now.chosen < 0 && now.rejected < 0,
       `Chosen and rejected responses both fall while the margin grows; ${richest} gains most.`],
   ];
