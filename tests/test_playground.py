@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -381,7 +382,7 @@ def on_the_rim(one: Setting, rim: np.ndarray) -> bool:
 def test_without_chromium_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chromium, "NAMES", ("no-such-program",))
     assert not conftest.has_browser()
-    monkeypatch.setattr(chromium, "NAMES", ("python3", "python"))
+    monkeypatch.setattr(chromium, "NAMES", (sys.executable,))
     assert conftest.has_browser()
 
 
