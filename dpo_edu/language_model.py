@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
+from tqdm import tqdm
 
 from dpo_edu import _checks, _run
 
@@ -308,6 +309,7 @@ def load(
     try:
         import peft  # noqa: F401
         import transformers
+        from transformers import modeling_gguf_pytorch_utils as unpacking
     except ImportError:
         raise _checks.error("dpo_edu", "the extra lm: pip install 'dpo-edu[lm]'", "none") from None
     if not (found := source or os.environ.get(SOURCE)):
@@ -317,6 +319,7 @@ def load(
         raise _checks.error("source", expected, "none")
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    unpacking.tqdm = tqdm  # which TQDM_DISABLE=1 turns off
     files = sorted(Path(found).glob("*.gguf"))
     packed = {"gguf_file": files[0].name} if files else {}
     tokenizer = transformers.AutoTokenizer.from_pretrained(found, **packed)
