@@ -73,14 +73,14 @@ def has_coq() -> bool:
 
 
 WITHOUT_LM = (
-    "The real language model was not trained, the committed outputs of its notebook were read;"
-    " `make lm` trains it."
+    "The real language model was not trained, the committed outputs of its notebooks were read;"
+    " `make lm` trains it, and with what it installs its module is tested here as well."
 )
 WITHOUT_COQ = (
     "There is no Coq here: the formal proofs were not checked again, their record was compared"
     " with the sources and with the claims."
 )
-APART = {*notebooks.numbered()} - {*notebooks.executed_here(notebooks.numbered())}
+APART = {path for path in notebooks.numbered() if notebooks.is_apart(path)}
 SLUGS = {notebooks.slug(path) for path in notebooks.numbered()}
 
 

@@ -99,7 +99,7 @@ def controls() -> list[Control]:
 
 def slugs() -> list[str]:
     """The notebooks that are executed here, in their order, by the names of their controls."""
-    return [notebooks.slug(path) for path in notebooks.executed_here(notebooks.numbered())]
+    return [notebooks.slug(path) for path in notebooks.numbered() if not notebooks.is_apart(path)]
 
 
 def sufficient(every: list[Control]) -> list[Control]:

@@ -74,7 +74,7 @@ def test_only_what_is_tagged_may_vary(tags: list[str], found: int) -> None:
     assert len(lm.stale(book("0.1\n", tags), book("0.2\n", tags))) == found
 
 
-APART = [p for p in notebooks.numbered() if p not in notebooks.executed_here(notebooks.numbered())]
+APART = [path for path in notebooks.numbered() if notebooks.is_apart(path)]
 
 
 @pytest.mark.parametrize("path", APART, ids=lambda path: path.stem)

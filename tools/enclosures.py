@@ -129,13 +129,15 @@ def _() -> Values:
 THREE = "complete_the_divergence#three"
 
 
+def problem(cell: str) -> tuple[Vector, Vector, Any]:
+    """Reward, reference and β, as a cell gives them."""
+    return given(cell, "reward"), given(cell, "ref"), given(cell, "beta")
+
+
 def three(beta: Any = None) -> tuple[Vector, Vector, Any]:
-    """Reward, reference and β of the three responses."""
-    return (
-        given(THREE, "reward"),
-        given(THREE, "ref"),
-        given(THREE, "beta") if beta is None else beta,
-    )
+    """The three responses, with their β or another."""
+    reward, ref, own = problem(THREE)
+    return reward, ref, own if beta is None else beta
 
 
 @figure("G4, G7: π* and J* = β log Z", "complete_the_divergence#gibbs-numbers")
@@ -179,37 +181,31 @@ def _() -> Values:
     "G3: π* and the multiplier λ", "derive_it_again_by_lagrange#policy-numbers-check", "policy ["
 )
 def _() -> Values:
-    here = "derive_it_again_by_lagrange#three"
-    reward, ref, beta = (given(here, name) for name in ("reward", "ref", "beta"))
+    reward, ref, beta = problem("derive_it_again_by_lagrange#three")
     return [*gibbs(reward, ref, beta), beta * (1 - log_partition(reward, ref, beta))]
 
 
 VOTES = "turn_policies_into_preferences"
 
 
-def told() -> tuple[Vector, Vector, Any]:
-    """Reward, reference and β."""
-    return tuple(given(f"{VOTES}#problem", name) for name in ("reward", "ref", "beta"))
-
-
 @figure("R1: π* and the implicit reward", f"{VOTES}#implied")
 def _() -> Values:
-    reward, _, beta = told()
-    level = beta * log_partition(*told())
-    return [*gibbs(*told()), *(r - level for r in reward), level, level, level]
+    reward, ref, beta = problem(f"{VOTES}#problem")
+    level = beta * log_partition(reward, ref, beta)
+    return [*gibbs(reward, ref, beta), *(r - level for r in reward), level, level, level]
 
 
 @figure("P1: the chance of each vote", f"{VOTES}#vote")
 def _() -> Values:
-    reward = told()[0]
+    reward = problem(f"{VOTES}#problem")[0]
     return [sigma(a - b) for a in reward for b in reward]
 
 
 @figure("R5: implicit rewards compared across prompts", f"{VOTES}#across-difference", "across")
 def _() -> Values:
-    (reward, _, beta), here = told(), f"{VOTES}#across"
+    (reward, ref, beta), here = problem(f"{VOTES}#problem"), f"{VOTES}#across"
     other, other_ref = given(here, "reward_2"), given(here, "ref_2")
-    levels = beta * (log_partition(other, other_ref, beta) - log_partition(*told()))
+    levels = beta * (log_partition(other, other_ref, beta) - log_partition(reward, ref, beta))
     return [reward[0] - other[0], reward[0] - other[0] + levels]
 
 
@@ -227,14 +223,9 @@ def _() -> Values:
 LOG = "read_the_training_log"
 
 
-def logged() -> tuple[Vector, Vector, Any]:
-    """Reward, reference and β."""
-    return tuple(given(f"{LOG}#problem", name) for name in ("reward", "ref", "beta"))
-
-
 @figure("H3: the rewards that π* logs", f"{LOG}#optimum-logged")
 def _() -> Values:
-    reward, ref, beta = logged()
+    reward, ref, beta = problem(f"{LOG}#problem")
     star, places = gibbs(reward, ref, beta), range(len(ref))
     implicit = [beta * log(p / q) for p, q in zip(star, ref, strict=True)]
     drawn = [[2 * ref[i] * ref[j] * sigma(reward[i] - reward[j]) for j in places] for i in places]
@@ -245,7 +236,7 @@ def _() -> Values:
 
 @figure("H4: the highest accuracy and the least loss", f"{LOG}#ceiling", "on paper")
 def _() -> Values:
-    reward, ref, _ = logged()
+    reward, ref, _ = problem(f"{LOG}#problem")
     places = range(len(ref))
     pairs = [(i, j) for i in places for j in range(i)]
     met = [2 * ref[i] * ref[j] for i, j in pairs]
@@ -606,8 +597,8 @@ def _() -> Values:
 
 
 def toy() -> tuple[Vector, Vector, Any]:
-    """Reward, reference and β."""
-    return tuple(given(f"{LOSS}#toy", name) for name in ("reward", "ref", "beta"))
+    """The toy of the losses."""
+    return problem(f"{LOSS}#toy")
 
 
 def toy_votes() -> Weights:

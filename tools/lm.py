@@ -80,6 +80,21 @@ def proved(notebook: NotebookNode) -> list[tuple[str, str, str]]:
     return [(e.claim, e.means, e.kind) for e in ledger.evidence_in(notebook)]
 
 
+def judged(path: Path, *, short: bool, in_place: bool) -> list[str]:
+    """Execute a notebook, write it in place or in build/, and say where it is not the committed."""
+    start, committed = time.perf_counter(), notebooks.read(path)
+    built = notebooks.BUILD / "notebooks" / path.name
+    fresh = notebooks.executed(path, lambda nb: notebooks.write(nb, built), CELL_SECONDS)
+    evidence = counted(len(proved(fresh)), "check")
+    print(f"  {evidence} in {time.perf_counter() - start:.0f} s", flush=True)
+    notebooks.write(fresh, path if in_place else built)
+    if short and proved(fresh) != proved(committed):
+        return [f"{path.stem}: the short form has evidence of other claims"]
+    if short or in_place:
+        return []
+    return [f"{path.stem}: {text}" for text in stale(committed, fresh)]
+
+
 def main(arguments: list[str] | None = None) -> str | int:
     """Return 0, or the sentence on what went wrong, which `sys.exit` prints with status 1."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -87,8 +102,7 @@ def main(arguments: list[str] | None = None) -> str | int:
     parser.add_argument("--in-place", action="store_true", help="renew the committed outputs")
     parser.add_argument("--nb", metavar="NN", help="only this notebook, such as 13")
     options = parser.parse_args(arguments)
-    every = notebooks.numbered(options.nb)
-    paths = [path for path in every if path not in notebooks.executed_here(every)]
+    paths = [path for path in notebooks.numbered(options.nb) if notebooks.is_apart(path)]
     if importlib.util.find_spec("peft") is None:
         return "Expected the extra lm, but there is no peft; `make lm` installs it."
     if options.short and options.in_place:
@@ -99,24 +113,13 @@ def main(arguments: list[str] | None = None) -> str | int:
         return str(error)
     os.environ["DPO_EDU_SHORT"] = "1" if options.short else ""
     notebooks.prepare()
-    problems = []
+    problems: list[str] = []
     for path in paths:
         print(f"Executing {path.stem}, in its {'short' if options.short else 'long'} form")
-        start, committed = time.perf_counter(), notebooks.read(path)
-        failed = notebooks.BUILD / "notebooks" / path.name
         try:
-            fresh = notebooks.executed(
-                path, lambda nb, failed=failed: notebooks.write(nb, failed), CELL_SECONDS
-            )
+            problems += judged(path, short=options.short, in_place=options.in_place)
         except notebooks.NotebookFailed as failure:
             return f"Stopped: {failure}"
-        evidence = counted(len(proved(fresh)), "check")
-        print(f"  {evidence} in {time.perf_counter() - start:.0f} s", flush=True)
-        notebooks.write(fresh, path if options.in_place else failed)
-        if options.short and proved(fresh) != proved(committed):
-            problems.append(f"{path.stem}: the short form has evidence of other claims")
-        elif not options.short and not options.in_place:
-            problems += [f"{path.stem}: {text}" for text in stale(committed, fresh)]
     return "; ".join(problems) or 0
 
 

@@ -279,8 +279,8 @@ class Suite:
         if "/" in module:
             return []
         wanted = users(self.root / "dpo_edu", Path(module).stem)
-        every = notebooks.executed_here(notebooks.numbered(folder=self.root / "notebooks"))
-        paths = [p for p in every if uses(p, wanted)]
+        every = notebooks.numbered(folder=self.root / "notebooks")
+        paths = [p for p in every if not notebooks.is_apart(p) and uses(p, wanted)]
         return [self.lecture(path) for path in paths]
 
     def lecture(self, path: Path) -> Stage:

@@ -87,10 +87,9 @@ def rooms() -> tuple[list[str], list[str]]:
     return parts["road"], parts["side"]
 
 
-def executed_here(paths: list[Path]) -> list[Path]:
-    """Those that `make run` and `make test` execute: all but the ones that only `make lm` does."""
-    apart = tomllib.loads(ROOMS.read_text("utf-8"))["apart"]
-    return [path for path in paths if slug(path) not in apart]
+def is_apart(path: Path) -> bool:
+    """Whether only `make lm` executes a notebook, and neither `make run` nor `make test`."""
+    return slug(path) in tomllib.loads(ROOMS.read_text("utf-8"))["apart"]
 
 
 def slug(path: Path) -> str:

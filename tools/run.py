@@ -121,10 +121,11 @@ def main(arguments: list[str] | None = None) -> str | int:
     parser.add_argument("--in-place", action="store_true", help="renew the committed outputs")
     options = parser.parse_args(arguments)
     found = notebooks.numbered(options.nb)
-    paths = notebooks.executed_here(found)
+    apart = [path for path in found if notebooks.is_apart(path)]
+    paths = [path for path in found if path not in apart]
     if not found:
         return f"There is no notebook {options.nb or ''} in notebooks/.".replace("  ", " ")
-    for path in (apart := [path for path in found if path not in paths]):
+    for path in apart:
         print(f"{path.stem}: not executed, its committed outputs count; `make lm` executes it.")
     if not paths:
         return 0
