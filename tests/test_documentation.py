@@ -111,6 +111,12 @@ def test_help_says_of_every_target_what_it_does() -> None:
     assert set(re.findall(r"^([a-z-]+):.*  ## \w", makefile, re.MULTILINE)) == targets()
 
 
+def test_the_container_is_set_up_by_a_target_of_make() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    assert container["postCreateCommand"].split()[:2] == ["make", "setup"]
+    assert "setup" in targets()
+
+
 def test_who_has_no_make_is_given_the_same_commands() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
