@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean lm planted-logs
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean lm planted-logs picture
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -38,6 +38,9 @@ notebooks: setup  ## execute in place, renewing the committed outputs (NB=07 for
 
 docs: setup  ## write what comes from elsewhere: numbers, links, tables, counts, evidence
 	@$(VENV) -m tools.docs
+
+picture: setup  ## train the 800 policies of the README's moving picture and draw it
+	@$(VENV) -m tools.picture
 
 exercises: setup  ## renew exercises/student from exercises/source
 	@$(VENV) -m tools.exercises

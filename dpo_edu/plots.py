@@ -168,6 +168,19 @@ def annotate(
     )
 
 
+def point_at(ax: Axes, label: str, at: ArrayLike, color: str, place: tuple[float, float]) -> None:
+    """A label elsewhere, at `place`, with a thin line to the point of the data that it names.
+
+    >>> point_at(plt.figure().gca(), "theory", (0.5, 0.5), COLORS["truth"], (0.8, 0.9))
+    """
+    x, y = np.asarray(at, dtype=np.float64)
+    ink = _INK_OF.get(color, color)
+    line = {"arrowstyle": "-", "color": ink, "lw": 0.8, "shrinkA": 2, "shrinkB": 3}
+    ax.annotate(
+        label, (float(x), float(y)), place, color=ink, va="center", arrowprops=line, zorder=6
+    )
+
+
 def levels(
     ax: Axes,
     reward: ArrayLike,

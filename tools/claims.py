@@ -1,6 +1,5 @@
-"""The page docs/claims.md, the catalogue with its evidence, and the figure of the README."""
+"""The page docs/claims.md, the catalogue with its evidence."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -8,8 +7,6 @@ from dpo_edu import _typeset, ledger
 from tools import notebooks, proofs
 
 PAGE = notebooks.ROOT / "docs" / "claims.md"
-FIGURE = notebooks.ROOT / "docs" / "figures" / "hero.png"
-SHOWN = ("train_a_tabular_policy", "ellipse-figure")  # notebook and cell
 HEAD = """# The claims
 
 Every formula and statement of the two source notes, what the later notebooks claim beyond them, the
@@ -76,12 +73,3 @@ def typeset(text: str) -> str:
     for mark in "\\*_|":
         text = text.replace(mark, f"\\{mark}")
     return text
-
-
-def figure() -> bytes:
-    """The README's figure as a PNG: the output of one cell of a committed notebook."""
-    notebook, id = SHOWN
-    (path,) = notebooks.numbered(notebook)
-    (cell,) = (c for c in notebooks.read(path).cells if c.id == id)
-    (png,) = (o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
-    return base64.b64decode(png)

@@ -300,7 +300,7 @@ def fresh() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write them, and the README's figure."""
+    """Write them."""
     renumber()
     for _ in range(3):  # a title and a number read off a page that was just renewed
         stale = [(path, x) for path, x in fresh().items() if path.read_text("utf-8") != x]
@@ -309,7 +309,6 @@ def main() -> None:
             print(f"{path.relative_to(ROOT)} is renewed.")
         if not stale:
             break
-    notebooks.save(claims.FIGURE, claims.figure())
 
 
 if __name__ == "__main__":
