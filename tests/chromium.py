@@ -55,7 +55,7 @@ class Page:
 
     Attributes
     ----------
-    requests : addresses asked for since the page was opened.
+    requests : addresses asked for since the page was opened, by its workers too.
     errors : exceptions, errors of the console and files not found since then.
     """
 
@@ -65,14 +65,24 @@ class Page:
         self.errors: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call(
+            "Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True
+        )
+
+    def _send(self, method: str, params: dict[str, Any], worker: str | None = None) -> int:
+        """Send a command, to a worker of the page if one is named; its number."""
+        self.number += 1
+        target = {"sessionId": worker} if worker else {}
+        command = {"id": self.number, "method": method, "params": params} | target
+        self.socket.send(json.dumps(command))
+        return self.number
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the protocol; what happens meanwhile is noted."""
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        number = self._send(method, params)
         while True:
             message = json.loads(self.socket.recv())
-            if message.get("id") == self.number:
+            if message.get("id") == number:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 result: dict[str, Any] = message["result"]
@@ -82,6 +92,9 @@ class Page:
     def _note(self, method: str, params: dict[str, Any]) -> None:
         if method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
+        elif method == "Target.attachedToTarget":  # it waits until its requests can be heard
+            for command in ("Network.enable", "Runtime.enable", "Runtime.runIfWaitingForDebugger"):
+                self._send(command, {}, params["sessionId"])
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description", details["text"]))
@@ -115,10 +128,10 @@ class Page:
                 raise TimeoutError(condition)
             time.sleep(0.05)
 
-    def press(self, key: str, *, shift: bool = False) -> None:
+    def press(self, key: str, *, shift: bool = False, control: bool = False) -> None:
         """One key, pressed and released where the focus is."""
-        code = CODES.get(key, 0)
-        common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        code, held = CODES.get(key, 0), 8 * shift + 2 * control
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": held}
         text = {"text": "\r" if key == "Enter" else " "} if key in (" ", "Enter") else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
