@@ -38,6 +38,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "audit_pairs": {"_checks", "findings", "runlogs"},
     "audit": {"audit_log", "audit_pairs", "findings", "runlogs", "plots"},
     "testing": {"_checks", "findings"},
+    "sweeps": {"_checks"},
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
 MAY_IMPORT_TORCH = {
