@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean lm planted-logs picture
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky proofs proof-controls clean lm planted-logs picture site pdf browser-test
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -44,6 +44,18 @@ picture: setup  ## train the 800 policies of the README's moving picture and dra
 
 exercises: setup  ## renew exercises/student from exercises/source
 	@$(VENV) -m tools.exercises
+
+site: setup  ## make the website in build/site (needs npm; fetches Sphinx and MathJax once)
+	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,site]"
+	@$(VENV) -m tools.site
+
+pdf: setup  ## make the website and print its notebooks into build/pdf (needs Chromium)
+	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,site]"
+	@$(VENV) -m tools.site --pdf
+
+browser-test: setup  ## build the website and try it, and the playground, in Chromium
+	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,site]"
+	@$(VENV) -m pytest -n 2 -m browser tests
 
 slides: setup  ## make slides of the lectures in build/slides (NB=07 for one)
 	@$(VENV) -m tools.slides $(ONE)

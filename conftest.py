@@ -30,8 +30,9 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked ``browser``, ``coq``, ``gpu`` or ``lm`` where these do not exist."""
+    """Deselect what is marked browser, coq, gpu, lm or site where these do not exist."""
     kinds = (("gpu", has_cuda), ("coq", has_coq), ("lm", has_lm), ("browser", has_browser))
+    kinds += (("site", has_site),)
     for mark, there in kinds:
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and not there():
@@ -45,6 +46,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if config.args_source == pytest.Config.ArgsSource.TESTPATHS:
         if not has_coq():
             terminalreporter.write_line(WITHOUT_COQ)
+        if not (has_browser() and has_site()):
+            terminalreporter.write_line(WITHOUT_SITE)
         terminalreporter.write_line(WITHOUT_LM)
 
 
@@ -67,6 +70,11 @@ def has_browser() -> bool:
     return chromium.program() is not None
 
 
+def has_site() -> bool:
+    """Whether the extra `site` is installed, and npm."""
+    return importlib.util.find_spec("myst_nb") is not None and shutil.which("npm") is not None
+
+
 def has_coq() -> bool:
     """Whether Coq's compiler can be found."""
     return shutil.which("coqc") is not None
@@ -75,6 +83,10 @@ def has_coq() -> bool:
 WITHOUT_LM = (
     "The real language model was not trained, the committed outputs of its notebooks were read;"
     " `make lm` trains it, and with what it installs its module is tested here as well."
+)
+WITHOUT_SITE = (
+    "The site was not built and tried: that needs Chromium, npm and the extra site, which"
+    " `make browser-test` installs."
 )
 WITHOUT_COQ = (
     "There is no Coq here: the formal proofs were not checked again, their record was compared"

@@ -349,8 +349,9 @@ def ppo(
 
     Parameters
     ----------
-    policy, ref, reward, beta, steps, batch_size, learning_rate, rng, baseline, device, optimum,
-        progress : as for `reinforce`; `steps` counts batches.
+    policy, ref, reward, beta, steps, batch_size, learning_rate, rng : as for `reinforce`; `steps`
+        counts batches.
+    baseline, device, optimum, progress : as for `reinforce`.
     epochs : gradient steps on each batch, >= 1.
     clip : how far the probability ratio may move from 1, in (0, 1).
 

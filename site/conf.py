@@ -1,0 +1,72 @@
+"""How Sphinx makes the site of what `tools/site.py` has laid out (`make site`)."""
+
+import importlib.util
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import apidoc, site  # noqa: E402
+
+project = "dpo-edu"
+version = release = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "version"
+]
+language = "en"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions += ["sphinx.ext.viewcode"]
+exclude_patterns: list[str] = []
+
+nb_execution_mode = "off"
+nb_number_source_lines = False
+nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline"]
+myst_dmath_double_inline = True
+myst_heading_anchors = 4
+# A link that `tools/site.py` has made: it leads to a page of the site, whatever Sphinx knows of it.
+to = "{{path}}{% if fragment %}#{{fragment}}{% endif %}"
+myst_url_schemes = {"http": None, "https": None, "mailto": None, site.SCHEME: {"url": to}}
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say shapes and units, which types do not
+autodoc_mock_imports = [
+    name for name in ("transformers", "peft") if not importlib.util.find_spec(name)
+]
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Source", "Notes")]
+default_role = "py:obj"
+
+# MathJax and its fonts lie beside the pages.
+mathjax_path = "mathjax/tex-chtml.js"
+mathjax4_config = {
+    "loader": {"paths": {"fonts": "[mathjax]/fonts"}, "load": ["ui/lazy"]},
+    "chtml": {"displayOverflow": "linebreak"},
+    "options": {"enableMenu": False},
+}
+
+html_theme = "furo"
+html_title = "dpo-edu"
+html_static_path = ["static", str(site.STATIC)]
+html_extra_path = [str(site.EXTRA)]
+html_favicon = "static/favicon.svg"
+html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+html_copy_source = False
+html_show_copyright = False
+html_use_index = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#005a8c", "color-brand-content": "#005a8c"},
+    "dark_css_variables": {"color-brand-primary": "#6cb8e6", "color-brand-content": "#6cb8e6"},
+}
+
+
+def setup(app: Any) -> None:
+    """Typeset the formulas of docstrings."""
+    app.connect("autodoc-process-docstring", apidoc.process, priority=100)
