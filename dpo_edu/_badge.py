@@ -18,7 +18,7 @@ def described(evidence: Evidence) -> str:
     """What follows the badge, as HTML.
 
     >>> described(Evidence("G4", "N", "agrees", "|found - expected| <= 1e-12", "Z = 1"))
-    ' numeric, holds: |found − expected| ≤ 1e−12 <i>(Z = 1)</i>'
+    ' numeric, holds: |found − expected| ≤ 1e-12 <i>(Z = 1)</i>'
     """
     note = f" <i>({typeset(evidence.note)})</i>" if evidence.note else ""
     return f" {MEANS[evidence.means]}, {WORDS[evidence.kind]}: {typeset(evidence.held)}{note}"

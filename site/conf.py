@@ -28,9 +28,9 @@ nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 4
-# A link that `tools/site.py` has made: it leads to a page of the site, whatever Sphinx knows of it.
-to = "{{path}}{% if fragment %}#{{fragment}}{% endif %}"
-myst_url_schemes = {"http": None, "https": None, "mailto": None, site.SCHEME: {"url": to}}
+# Links that `tools/site.py` has made: to a page of the site, and to a place on one.
+READY = {site.PAGE: {"url": "{{path}}"}, site.PLACE: {"url": "{{path}}#{{fragment}}"}}
+myst_url_schemes = {"http": None, "https": None, "mailto": None, **READY}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say shapes and units, which types do not
@@ -67,6 +67,16 @@ html_theme_options = {
 }
 
 
+def mended(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Give the headings of the contents their level; let the text of a fold be its name."""
+    for part, old, new in (
+        ("furo_navigation_tree", 'role="heading"', 'role="heading" aria-level="2"'),
+        ("body", '<summary aria-label="Toggle hidden content">', "<summary>"),
+    ):
+        context[part] = context.get(part, "").replace(old, new)
+
+
 def setup(app: Any) -> None:
-    """Typeset the formulas of docstrings."""
+    """Typeset the formulas of docstrings; mend the pages."""
     app.connect("autodoc-process-docstring", apidoc.process, priority=100)
+    app.connect("html-page-context", mended, priority=900)

@@ -154,6 +154,7 @@ class Page:
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=phone,
+            screenWidth=width, screenHeight=height,
         )  # fmt: skip
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
 

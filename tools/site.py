@@ -39,7 +39,7 @@ PACKAGES = {"mathjax": "4.1.3", "@mathjax/mathjax-newcm-font": "4.1.3"}
 MATHJAX = ("tex-chtml.js", "core.js", "a11y", "input/tex", "output", "sre", "ui", "LICENSE")
 FONT = ("chtml", "chtml.js")
 WITHOUT_NPM = "Expected npm, which fetches MathJax: install Node.js and run it again."
-SCHEME = "to"  # of links that are ready, as site/conf.py tells Sphinx
+PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
 ORDER += ["proofs", "audit", "projects", "teaching", "benchmarks", "references"]
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md")
@@ -138,16 +138,15 @@ def ready(link: str, at: PurePosixPath) -> str:
     page = page_of(path)
     if page and fragment and path.suffix == ".md":
         return f"{relative(page, at)}.md#{fragment}"  # Sphinx knows the headings
-    if page:
-        return f"{SCHEME}:{relative(page, at)}.html" + (f"#{fragment}" if fragment else "")
-    if str(path).startswith("docs/playground/"):
-        return f"{SCHEME}:{relative(str(path), at)}" + (f"#{fragment}" if fragment else "")
+    if page or str(path).startswith("docs/playground/"):
+        there = relative(f"{page}.html" if page else str(path), at)
+        return f"{PLACE}:{there}#{fragment}" if fragment else f"{PAGE}:{there}"
     if path.suffix in (".gif", ".png"):
         return link
     if not (ROOT / path).is_file():
         raise Unfinished(f"{at}: expected a page or a file, found none for {link}")
     copied(ROOT / path, EXTRA / "files" / path)
-    return f"{SCHEME}:{relative(f'files/{path}', at)}"
+    return f"{PAGE}:{relative(f'files/{path}', at)}"
 
 
 def anchor(term: str) -> str:
@@ -235,7 +234,7 @@ def bearers(paths: Mapping[str, NotebookNode]) -> dict[str, list[str]]:
     for path, notebook in paths.items():
         for cell in notebook.cells:
             for one in ledger.evidence_in({"cells": [cell]}):
-                place = f"{SCHEME}:../{path.removesuffix('.ipynb')}.html#cell-id={cell.id}"
+                place = f"{PLACE}:../{path.removesuffix('.ipynb')}.html#cell-id={cell.id}"
                 found.setdefault(one.claim, []).append(place)
     return found
 
@@ -380,8 +379,20 @@ def lay_out() -> None:
 
 
 def build(jobs: int) -> None:
-    """Have Sphinx make the pages; a warning is an error."""
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-j", str(jobs)]
+    """Have Sphinx make all pages afresh; a warning is an error."""
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-q",
+        "-E",
+        "-a",
+        "-W",
+        "-j",
+        str(jobs),
+    ]
     command += ["-c", str(ROOT / "site"), "-d", str(notebooks.BUILD / "site-doctrees")]
     if subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT).returncode:
         raise Unfinished("Sphinx warned or failed (above).")
