@@ -1,5 +1,6 @@
 """The derivation in the page: which cells derive without NumPy, and that a browser derives them."""
 
+import ast
 import html
 import json
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from chromium import Page
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from test_layering import imported
 from test_playground import foreign, in_browser
 
 from dpo_edu.ledger import evidence_in
@@ -55,7 +57,18 @@ def test_names_that_code_needs_and_binds(code: str, needed: set[str], bound: set
 
 
 def test_the_symbolic_part_of_the_package_needs_no_numpy() -> None:
-    assert live.free_modules() == {"__init__", "symbolic", "ledger", "_typeset"}
+    for module in live.LEDGER:
+        assert barred(module) == set()
+    assert barred("_compare") == {"numpy", "dpo_edu._checks"}  # one that does
+
+
+def barred(module: str) -> set[str]:
+    """What a module imports when it is imported itself, and the page's browser lacks."""
+    found = set()
+    for node in ast.parse((live.PACKAGE / f"{module}.py").read_text("utf-8")).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= imported(ast.unparse(node))
+    return {name for name in found if not live._has(name)}
 
 
 def of(*sources: str) -> NotebookNode:

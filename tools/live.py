@@ -16,7 +16,6 @@ import symtable
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -30,6 +29,7 @@ PYODIDE = "314.0.7"
 FETCHED = ("pyodide-lock.json", "pyodide.asm.wasm", "python_stdlib.zip")  # the page counts bytes
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", *FETCHED)
 WHEELS = ("mpmath", "sympy")  # in the versions of constraints.txt
+LEDGER = ("_typeset", "ledger", "symbolic")  # what a symbolic check needs of the package
 IN_NUMBERS = {"numeric", "trained", "data", "watch", "headline"}  # methods of the ledger
 EITHER = {"true", "counterexample", "refuted"}  # by the means that they name
 
@@ -107,46 +107,21 @@ def _changed(node: ast.AST) -> set[str]:
     return found
 
 
-@cache
-def free_modules() -> frozenset[str]:
-    """The modules of dpo_edu that can be imported where there is SymPy and no NumPy."""
-    imports = {path.stem: _imports(path) for path in PACKAGE.glob("*.py")}
-    free = set(imports)
-    while barred := {module for module in free if not all(_has(x, free) for x in imports[module])}:
-        free -= barred
-    return frozenset(free)
-
-
-def _imports(path: Path) -> set[str]:
-    """What a module imports when it is imported itself: inside functions is later."""
-    found = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {_full(node.module or "", alias.name) for alias in node.names}
-    return found
-
-
 def _full(module: str, name: str) -> str:
     return f"dpo_edu.{name}" if module == "dpo_edu" else module
 
 
-def _has(module: str, free: set[str] | frozenset[str]) -> bool:
+def _has(module: str) -> bool:
     """Whether the reader's browser has a module."""
     first, _, rest = module.partition(".")
-    if first == "dpo_edu":
-        return rest in free
-    return first in WHEELS or first in sys.stdlib_module_names
+    return rest in LEDGER if first == "dpo_edu" else first in {*WHEELS, *sys.stdlib_module_names}
 
 
 def _kept_import(node: ast.Import | ast.ImportFrom) -> str:
     """What of an import can be done in the browser, as source; empty if nothing can."""
     origin = node.module or "" if isinstance(node, ast.ImportFrom) else ""
     kept = [
-        alias
-        for alias in node.names
-        if _has(_full(origin, alias.name) if origin else alias.name, free_modules())
+        alias for alias in node.names if _has(_full(origin, alias.name) if origin else alias.name)
     ]
     if len(kept) == len(node.names):
         return ast.unparse(node)
@@ -269,7 +244,7 @@ def collect(folder: Path) -> None:
     copied = {f"pyodide/{name}": core / name for name in CORE}
     copied |= {f"wheels/{path.name}": path for path in wheels}
     copied |= {path.name: path for path in sorted(SOURCE.iterdir()) if path.is_file()}
-    package = [f"{module}.py" for module in sorted(free_modules())] + ["claims.toml"]
+    package = [f"{module}.py" for module in ("__init__", *LEDGER)] + ["claims.toml"]
     copied |= {f"dpo_edu/{name}": PACKAGE / name for name in package}
     for name, path in copied.items():
         notebooks.save(folder / name, path.read_bytes())

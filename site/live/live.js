@@ -88,21 +88,25 @@ class Cell {
   /** Show outputs; whether all of them are committed too. */
   show(outputs) {
     const committed = [...this.committed];
+    let before = ""; // where the line above is from, which is said once
     this.held = outputs.filter(({ html }) => html).length; // lines of evidence
     let same = true;
     this.out.replaceChildren(...outputs.map((output) => {
       const at = committed.indexOf(output.text.trimEnd());
       if (at >= 0) committed.splice(0, at + 1);
       same &&= at >= 0;
-      return this.line(output, at >= 0);
+      const origin = MARKS[output.kind]
+        || (at >= 0 ? "Here, as committed:" : "Here, not as committed:");
+      const line = this.line(output, at >= 0, origin === before ? "" : origin);
+      before = origin;
+      return line;
     }));
     this.out.querySelectorAll(".math").forEach((node) => window.MathJax.typesetPromise([node]));
     return same;
   }
 
-  line({ kind, text, html, latex }, same) {
-    const wrong = kind === "failed" || kind === "raised";
-    const origin = wrong ? MARKS[kind] : same ? "Here, as committed:" : "Here, not as committed:";
+  line({ kind, text, html, latex }, same, origin) {
+    const wrong = Boolean(MARKS[kind]);
     const shown = make("div", { className: "live-value" });
     if (html) shown.innerHTML = html;
     else if (latex && window.MathJax?.typesetPromise) {
