@@ -1,4 +1,4 @@
-"""One thread, no display, the kernels' environment; tests of GPU, Coq, browser where these are."""
+"""One thread, no display, the kernels' environment; tests of what not everybody has."""
 
 import importlib.util
 import os
@@ -16,6 +16,8 @@ notebooks.prepare()  # before anything imports numpy or torch: they read the thr
 
 import matplotlib  # noqa: E402
 
+from tools import judge  # noqa: E402
+
 pytest_plugins = ["tools.fresh"]
 
 matplotlib.use("Agg")
@@ -30,9 +32,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked browser, coq, gpu, lm or site where these do not exist."""
-    kinds = (("gpu", has_cuda), ("coq", has_coq), ("lm", has_lm), ("browser", has_browser))
-    kinds += (("site", has_site),)
+    """Deselect what is marked for something that is not here, or that is tried when asked for."""
+    kinds = (
+        ("gpu", has_cuda),
+        ("coq", has_coq),
+        ("lm", has_lm),
+        ("browser", has_browser),
+        ("site", has_site),
+        ("bubblewrap", judge.is_confining),
+        ("hostile", lambda: "hostile" in config.getoption("markexpr")),
+    )
     for mark, there in kinds:
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and not there():
@@ -48,6 +57,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(WITHOUT_COQ)
         if not (has_browser() and has_site()):
             terminalreporter.write_line(WITHOUT_SITE)
+        if not judge.is_confining():
+            terminalreporter.write_line(WITHOUT_BUBBLEWRAP)
         terminalreporter.write_line(WITHOUT_LM)
 
 
@@ -87,6 +98,9 @@ WITHOUT_LM = (
 WITHOUT_SITE = (
     "The site was not built and tried: that needs Chromium, npm and the extra site, which"
     " `make browser-test` installs."
+)
+WITHOUT_BUBBLEWRAP = (
+    "There is no bubblewrap here: whether hostile hand-ins reach the disk was not tried."
 )
 WITHOUT_COQ = (
     "There is no Coq here: the formal proofs were not checked again, their record was compared"

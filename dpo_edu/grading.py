@@ -2,7 +2,7 @@
 
 A mistake is an answer, what a student would hand in under one misconception, and has a sentence.
 An answer that behaves like it is told so. A notebook shows ``task.check(answer)``, which prints
-the sentence; ``task.grade(answer)`` raises it. Neither changes the answer nor trusts the notebook.
+the sentence; ``task.grade(answer)`` raises it. Neither changes the answer.
 The graders stand in ``exercises/source``, one beside each assignment.
 """
 

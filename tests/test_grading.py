@@ -35,6 +35,8 @@ def submission(assignment: str, spoil: str) -> NotebookNode:
     if spoil == "endless":
         name = list(graded_tasks(source).values())[-1]
         last.source = f"def {name}(*arguments, **keywords):\n    while True:\n        pass"
+    elif spoil == "exits":
+        last.source += "\nimport os\nos._exit(0)"
     elif spoil == "deletes":
         test = cells(notebook, "grade")[-1]
         last.source, notebook.cells = "", [c for c in notebook.cells if c is not test]
@@ -53,9 +55,11 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
     course = tmp_path_factory.mktemp("course")
     exercises.copy_course(course)
     with (course / exercises.CONFIG).open("a") as config:
-        config.write("\nc.Execute.timeout = 15\n")
+        config.write("\nc.Judged.step = 15\n")
     handed_in = [(name, spoil) for name in ASSIGNMENTS for spoil in ("solved", "blank")]
-    handed_in += [(FIRST, s) for s in ("raises", "endless", "deletes", "overwrites", "replaces")]
+    handed_in += [
+        (FIRST, s) for s in ("raises", "endless", "exits", "deletes", "overwrites", "replaces")
+    ]
     for assignment, spoil in handed_in:
         archive = course / "downloaded" / assignment / "archive"
         archive.mkdir(parents=True, exist_ok=True)
@@ -84,8 +88,8 @@ def test_what_raises_or_overwrites_or_replaces_the_grader_gets_nothing(spoil: st
     assert scores[FIRST, spoil][0] == 0
 
 
-@pytest.mark.parametrize("spoil", ["endless", "deletes"])
-def test_an_endless_loop_or_a_deleted_test_loses_just_its_task(spoil: str, scores) -> None:
+@pytest.mark.parametrize("spoil", ["endless", "exits", "deletes"])
+def test_what_never_ends_or_dies_or_has_no_test_loses_just_its_task(spoil: str, scores) -> None:
     score, possible = scores[FIRST, spoil]
     last = cells(read("source", FIRST), "grade")[-1].metadata.nbgrader.points
     assert score == possible - last
@@ -95,3 +99,5 @@ def test_feedback_tells_a_student_what_was_wrong(scores, tmp_path_factory) -> No
     folder = tmp_path_factory.getbasetemp() / "feedback"
     page = (folder / "blank" / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
     assert "not done yet" in page
+    page = (folder / "exits" / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
+    assert "slope: right." in page and "it ended its process" in page
