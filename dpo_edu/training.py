@@ -15,16 +15,14 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 from torch.optim.lr_scheduler import OneCycleLR
 
-from dpo_edu import _checks, _newton, _run, losses
+from dpo_edu import _checks, _newton, _pull_back, _run, losses
 from dpo_edu._checks import Floats
 from dpo_edu._fit import Fit, Loss
 from dpo_edu.policies import TabularPolicy
 from dpo_edu.preferences import PreferencePairs
 
-# The schedule for everything that is not convex. With it the 256 sequences of four tokens are
-# fitted to KL < 1e-17 nats from sixteen seeds of sixteen (rewards of unit spread, beta = 0.5); at
-# twice the rate one of five seeds was still in a burst when the rate had fallen.
-STEPS = 2000
+# The schedule for everything that is not convex, before the last steps.
+STEPS = 1000
 LEARNING_RATE = 0.01
 # Largest gradient, in units of beta, that is called a minimum.
 SMALL_GRADIENT = 1e-7
@@ -100,8 +98,9 @@ def train_dpo(
 
     ``sum_x,i,j w[x, i, j] l(s_xij) / sum w`` with w the counts, or the population's
     ``mu(i, j) P(i beats j)``. With its defaults it converges: a `TabularPolicy` or
-    `LogLinearPolicy`, whose loss is convex, by damped Newton steps, any other policy by full-batch
-    AdamW under a one-cycle rate.
+    `LogLinearPolicy`, whose loss is convex, by damped Newton steps; any other policy by full-batch
+    AdamW under a one-cycle rate and then, if responses times weights are at most 2^26, by damped
+    Gauss-Newton steps.
 
     Parameters
     ----------
@@ -121,8 +120,8 @@ def train_dpo(
     lengths : token counts ``(Y,)``: divides the log-probs of policy and reference before the loss
         (the token mean, which has another optimum: claim T2).
     optimum : pi* ``(X, Y)``, probabilities, to follow KL(pi* || pi_theta) in the history.
-    steps, learning_rate : of AdamW, by default 2,000 and 0.01; naming either chooses it for
-        every policy.
+    steps, learning_rate : of AdamW, by default 1,000 and 0.01; naming either chooses it alone,
+        for every policy.
     progress : show a bar if it takes more than two seconds.
 
     Returns
@@ -167,6 +166,8 @@ def train_dpo(
     converged = _newton.solve(fit) if by_newton else None
     if converged is None:
         _anneal(fit, most, rate)
+        if by_newton:
+            _pull_back.finish(fit, SMALL_GRADIENT * beta / 1000)
     return _report(fit, converged)
 
 
