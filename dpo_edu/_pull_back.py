@@ -40,6 +40,8 @@ def finish(fit: Fit, small: float) -> None:
         jacobian = _jacobian(fit)
         if seen is None or (jacobian.T @ seen.slope).norm() <= small:
             return
+        with torch.no_grad():
+            fit.look()
         hessian = _hessian(fit, seen.curvature)
         kernel = hessian @ (jacobian @ jacobian.T)
         start = [weight.detach().clone() for weight in fit.parameters]
