@@ -16,7 +16,7 @@ from chromium import Page
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_layering import imported
-from test_playground import foreign, in_browser
+from test_playground import foreign
 
 from dpo_edu.ledger import evidence_in
 from tools import live, notebooks, npm
@@ -25,6 +25,12 @@ FILES = sorted(path for path in live.SOURCE.iterdir() if path.is_file())
 STEMS = [path.stem for path in notebooks.numbered()]
 LAGRANGE = "03_derive_it_again_by_lagrange"
 LOSS = "05_derive_the_dpo_loss"
+
+
+def in_browser(test: Any) -> Any:
+    """A test that opens Chromium on a page for which npm has fetched Pyodide."""
+    needs = pytest.mark.skipif(shutil.which("npm") is None, reason=npm.NO_NPM)
+    return pytest.mark.browser(pytest.mark.slow(needs(test)))
 
 
 def notebook(number: str) -> NotebookNode:
@@ -483,6 +489,16 @@ def test_on_a_phone_nothing_scrolls_sideways_and_all_is_legible(
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate(CONTRAST) >= 4.5
     page.prefers(color_scheme="light")
+
+
+@in_browser
+def test_what_cannot_be_loaded_is_said(page: Page, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (wheel,) = (tmp_path / "live" / "wheels").glob("sympy*")
+    wheel.unlink()
+    with chromium.served(tmp_path) as address:
+        said = run(page, address)
+    assert said.startswith("Python could not go on:") and said.endswith(f"{wheel.name}: 404")
 
 
 # A page with a fault, and the check that must notice it.
