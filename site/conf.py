@@ -66,14 +66,19 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#6cb8e6", "color-brand-content": "#6cb8e6"},
 }
 
+DERIVING = {path.stem for path in (site.STATIC / "live" / "cells").glob("*.json")}
+
 
 def mended(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Give the headings of the contents their level; let the text of a fold be its name."""
+    """Name what has no name, and let the pages that derive do so in the browser."""
     for part, old, new in (
         ("furo_navigation_tree", 'role="heading"', 'role="heading" aria-level="2"'),
         ("body", '<summary aria-label="Toggle hidden content">', "<summary>"),
     ):
         context[part] = context.get(part, "").replace(old, new)
+    if page.rpartition("/")[2] in DERIVING:
+        app.add_js_file("live/live.js", type="module")
+        app.add_css_file("live/live.css")
 
 
 def setup(app: Any) -> None:

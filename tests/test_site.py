@@ -14,7 +14,7 @@ from chromium import Page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from dpo_edu import ledger
-from tools import apidoc, notebooks, site
+from tools import apidoc, notebooks, npm, site
 
 AXE = ("axe-core", "4.14.1")
 SHOTS = notebooks.BUILD / "screenshots"
@@ -178,13 +178,6 @@ def test_myst_nb_finds_the_renderer() -> None:
     assert {one.load().__name__ for one in found} == {"Badge"}
 
 
-def test_without_npm_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "NPM", tmp_path)
-    monkeypatch.setattr(site.shutil, "which", lambda name: None)
-    with pytest.raises(site.Unfinished, match="install Node"):
-        site.package("mathjax", "4.1.3")
-
-
 # --- the built pages ----------------------------------------------------------------------------
 
 
@@ -295,7 +288,7 @@ def home(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core."""
-    return (site.package(*AXE) / "axe.min.js").read_text("utf-8")
+    return (npm.packed(*AXE) / "axe.min.js").read_text("utf-8")
 
 
 # What is wrong with a page that is open and complete, in a list of sentences.

@@ -4,20 +4,18 @@ python -m tools.site [--jobs 2] [--pdf]
 
 The committed outputs are shown as they are; nothing is executed. What Sphinx reads is laid out in
 build/site-source: there links lead from page to page, every cell can be linked to, words of the
-glossary say what they mean, and claims lead to the cells that bear them out. MathJax comes from
-npm's registry into build/npm, once; the site itself asks nothing of any other host.
+glossary say what they mean, and claims lead to the cells that bear them out. MathJax and Pyodide
+come from npm's registry into build/npm, once; the site itself asks nothing of any other host.
 """
 
 import argparse
 import base64
 import html
-import json
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -28,17 +26,16 @@ from nbformat.v4 import new_markdown_cell
 from tqdm import tqdm
 
 from dpo_edu import ledger
-from tools import apidoc, docs, notebooks, project, terms
+from tools import apidoc, docs, live, notebooks, npm, project, terms
 
 ROOT = notebooks.ROOT
 SOURCE, TARGET = notebooks.BUILD / "site-source", notebooks.BUILD / "site"
 STATIC, EXTRA = notebooks.BUILD / "site-static", notebooks.BUILD / "site-extra"
-NPM, PDF = notebooks.BUILD / "npm", notebooks.BUILD / "pdf"
+PDF = notebooks.BUILD / "pdf"
 PACKAGES = {"mathjax": "4.1.3", "@mathjax/mathjax-newcm-font": "4.1.3"}
 # What the pages load of them, and where it lies under _static.
 MATHJAX = ("tex-chtml.js", "core.js", "a11y", "input/tex", "output", "sre", "ui", "LICENSE")
 FONT = ("chtml", "chtml.js")
-WITHOUT_NPM = "Expected npm, which fetches MathJax: install Node.js and run it again."
 PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
 ORDER += ["proofs", "audit", "projects", "teaching", "benchmarks", "references"]
@@ -62,29 +59,6 @@ class Unfinished(Exception):
 # --- packages -----------------------------------------------------------------------------------
 
 
-def package(name: str, version: str) -> Path:
-    """The folder of an npm package, fetched where it is not there yet."""
-    folder = NPM / f"{name.replace('/', '-').lstrip('@')}-{version}"
-    if not folder.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise Unfinished(WITHOUT_NPM)
-        NPM.mkdir(parents=True, exist_ok=True)
-        print(f"fetching {name} {version}", flush=True)
-        command = [npm, "pack", "--json", f"{name}@{version}"]
-        done = subprocess.run(command, cwd=NPM, capture_output=True, text=True)
-        if done.returncode:
-            raise Unfinished(f"npm could not fetch {name}: {done.stderr.strip()}")
-        packed = NPM / json.loads(done.stdout)[0]["filename"].replace("/", "-").lstrip("@")
-        part = folder.with_suffix(".part")
-        with tarfile.open(packed) as archive:
-            archive.extractall(part, filter="data")
-        (part / "package").rename(folder)
-        part.rmdir()
-        packed.unlink()
-    return folder
-
-
 def copied(source: Path, target: Path) -> None:
     """Copy a file or a folder, if it is not there yet."""
     if target.exists():
@@ -98,12 +72,13 @@ def copied(source: Path, target: Path) -> None:
 
 def collect() -> None:
     """Put what the pages load beside them."""
-    mathjax, font = (package(name, version) for name, version in PACKAGES.items())
+    mathjax, font = (npm.packed(name, version) for name, version in PACKAGES.items())
     there = STATIC / "mathjax"
     for name in MATHJAX:
         copied(mathjax / name, there / name)
     for name in FONT:
         copied(font / name, there / "fonts" / "mathjax-newcm-font" / name)
+    live.collect(STATIC / "live")
 
 
 # --- links --------------------------------------------------------------------------------------
@@ -438,7 +413,7 @@ def main(arguments: list[str] | None = None) -> int | str:
         build(wished.jobs)
         if wished.pdf:
             printed()
-    except Unfinished as reason:
+    except (Unfinished, npm.Unavailable) as reason:
         return str(reason)
     print(f"The site is in {TARGET.relative_to(ROOT).as_posix()}: open index.html there.")
     return 0
