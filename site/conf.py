@@ -43,12 +43,15 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Source", "Notes")]
 default_role = "py:obj"
 
-# MathJax and its fonts lie beside the pages.
-mathjax_path = "mathjax/tex-chtml.js"
+# MathJax and its fonts lie beside the pages. Who listens hears MathML: MathJax's own speech would
+# load another megabyte, and its menu half of one.
+mathjax_path = "mathjax/startup.js"
 mathjax4_config = {
-    "loader": {"paths": {"fonts": "[mathjax]/fonts"}, "load": ["ui/lazy"]},
+    "loader": {
+        "paths": {"fonts": "[mathjax]/fonts"},
+        "load": ["core", "input/tex", "output/chtml", "ui/lazy", "a11y/assistive-mml"],
+    },
     "chtml": {"displayOverflow": "linebreak"},
-    "options": {"enableMenu": False},
 }
 
 html_theme = "furo"

@@ -34,7 +34,8 @@ STATIC, EXTRA = notebooks.BUILD / "site-static", notebooks.BUILD / "site-extra"
 PDF = notebooks.BUILD / "pdf"
 PACKAGES = {"mathjax": "4.1.3", "@mathjax/mathjax-newcm-font": "4.1.3"}
 # What the pages load of them, and where it lies under _static.
-MATHJAX = ("tex-chtml.js", "core.js", "a11y", "input/tex", "output", "sre", "ui", "LICENSE")
+MATHJAX = ("startup.js", "core.js", "input/tex.js", "input/tex", "output/chtml.js", "ui/lazy.js")
+MATHJAX += ("a11y/assistive-mml.js", "LICENSE")
 FONT = ("chtml", "chtml.js")
 PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
