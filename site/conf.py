@@ -27,6 +27,7 @@ nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline"]
 myst_dmath_double_inline = True
+myst_update_mathjax = False  # site/mathjax.js says all
 myst_heading_anchors = 4
 # Links that `tools/site.py` has made: to a page of the site, and to a place on one.
 READY = {site.PAGE: {"url": "{{path}}"}, site.PLACE: {"url": "{{path}}#{{fragment}}"}}
@@ -43,16 +44,8 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Source", "Notes")]
 default_role = "py:obj"
 
-# MathJax and its fonts lie beside the pages. Who listens hears MathML: MathJax's own speech would
-# load another megabyte, and its menu half of one.
 mathjax_path = "mathjax/startup.js"
-mathjax4_config = {
-    "loader": {
-        "paths": {"fonts": "[mathjax]/fonts"},
-        "load": ["core", "input/tex", "output/chtml", "ui/lazy", "a11y/assistive-mml"],
-    },
-    "chtml": {"displayOverflow": "linebreak"},
-}
+mathjax_config_path = "mathjax.js"
 
 html_theme = "furo"
 html_title = "dpo-edu"
