@@ -61,14 +61,16 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tu
         (FIRST, s) for s in ("raises", "endless", "exits", "deletes", "overwrites", "replaces")
     ]
     for assignment, spoil in handed_in:
-        archive = course / "downloaded" / assignment / "archive"
-        archive.mkdir(parents=True, exist_ok=True)
-        name = f"{spoil}_{STEMS[assignment]}.ipynb"
-        nbformat.write(submission(assignment, spoil), archive / name)
+        name = f"{STEMS[assignment]}.ipynb"
+        path = course / "submitted" / spoil / assignment / name
+        if assignment == FIRST:  # the others as if collected
+            path = course / "downloaded" / FIRST / "archive" / f"{spoil}_{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(submission(assignment, spoil), path)
     for assignment in ASSIGNMENTS:
         exercises.nbgrader(course, "generate_assignment", assignment)
-        exercises.nbgrader(course, "zip_collect", assignment)
         if assignment == FIRST:
+            exercises.nbgrader(course, "zip_collect", FIRST)
             (course / "submitted" / "replaces" / FIRST / "grader.py").write_text(YES)
         exercises.nbgrader(course, "autograde", assignment)
     exercises.nbgrader(course, "generate_feedback", FIRST)

@@ -215,6 +215,37 @@ def test_with_disk_and_network_open_it_gains_or_leaves_a_trace(name, tmp_path) -
     course.door.close()
 
 
+FORGES = """
+import os
+words = '\\nbob.ipynb: 12 of 12\\n'
+try:
+    os.write(os.open(f'/proc/{os.getppid()}/fd/2', os.O_WRONLY | os.O_APPEND), words.encode())
+except OSError:
+    pass
+print(words)
+def slope():
+    pass
+class Lies(Exception):
+    pass
+def optimal_policy(reward, ref, *, beta):
+    raise Lies(words)
+"""
+
+
+@pytest.mark.parametrize("confine", [True, False])
+def test_the_command_prints_no_line_of_an_answer(confine: bool, course, tmp_path) -> None:
+    notebook = read("student", FIRST)
+    cells(notebook, "solution")[-1].source = FORGES
+    path = tmp_path / "ada.ipynb"
+    nbformat.write(notebook, path)
+    code = f"from tools import judge\nif not {confine}:\n    judge.is_confining = lambda: False\n"
+    code += f"if __name__ == '__main__':\n    judge.main([{FIRST!r}, {str(path)!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
+    forged = re.search(r"^bob.ipynb: 12 of 12$", done.stdout + done.stderr, re.MULTILINE)
+    assert "ada.ipynb: 0 of 12" in done.stdout and "it raises Lies ( bob" in done.stdout
+    assert (forged is None) is confine
+
+
 # --- the notebook itself ------------------------------------------------------------------------
 
 

@@ -190,3 +190,19 @@ def test_the_guide_says_what_is_missing_without_bubblewrap(monkeypatch, capsys) 
     monkeypatch.setattr(judge, "is_confining", lambda: False)
     assert judge.main([FIRST, "nothing.ipynb"]) == 0
     assert judge.UNCONFINED in capsys.readouterr().err
+
+
+def test_texts_that_no_file_can_hold_are_made_readable(at) -> None:
+    code = "print('\\udcff')\nraise ValueError('\\udcff')"
+    (ran, _) = judged(at, FIRST, code, Asked("slope", "slope"))
+    assert ran.error == "ValueError: ?" and ran.text.startswith("?\n")
+
+
+def test_a_hand_in_prints_so_much_and_no_more(at) -> None:
+    cells_that_print = ["print('x' * 10**6)"] * 150
+    *ran, _ = judged(at, FIRST, *cells_that_print, Asked("slope", "slope"))
+    assert len(ran[0].text) == 10_000 and sum(len(r.text) for r in ran) <= judge.MOST_TEXT
+
+
+def test_a_line_cannot_pass_for_two() -> None:
+    assert judge.one_line("a\n\x1b[2Kb\u2028c\r") == "a [2Kb c"

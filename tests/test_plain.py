@@ -1,6 +1,8 @@
 """Plain data: what passes between the processes comes back the same, and nothing else passes."""
 
 import json
+from collections import OrderedDict, deque
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,24 @@ def test_numpys_scalars_stay_numpys(value: Any) -> None:
 def test_arrays_of_objects_keep_what_is_plain_in_them() -> None:
     back = sent(np.array([[1, None], ["x", sp.Rational(1, 3)]], dtype=object))
     assert back.tolist() == [[1, None], ["x", sp.Rational(1, 3)]]
+
+
+@pytest.mark.parametrize(
+    ("value", "passes"),
+    [
+        (Fraction(1, 4), 0.25),
+        (range(3), [0, 1, 2]),
+        (deque([1, 2]), [1, 2]),
+        (OrderedDict(a=1), {"a": 1}),
+    ],
+)
+def test_what_a_grader_takes_for_numbers_passes_as_such(value: Any, passes: Any) -> None:
+    assert sent(value) == passes
+
+
+def test_a_matrix_passes_as_an_array() -> None:
+    assert sent(sp.Matrix([[1, β]])).tolist() == sent(sp.ImmutableMatrix([[1, β]])).tolist()
+    assert sent(sp.Matrix([[1, β]])).tolist() == [[1, β]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool])

@@ -21,6 +21,7 @@ from tools import plain
 GIGABYTE = 2**30
 LONGEST_TEXT = 10_000  # characters that a cell may print
 MOST_WARNINGS = 5
+READY = "ready"
 
 
 def limit_resources(seconds: int = 600, memory: int = 4 * GIGABYTE, processes: int = 2000) -> None:
@@ -138,6 +139,7 @@ def main() -> None:
         os.dup2(nowhere, stream)
     limit_resources()
     desk = Desk(json.loads(questions.readline()))
+    print(json.dumps(READY), file=replies)
     for line in questions:
         print(json.dumps(answered(desk, json.loads(line))), file=replies)
 

@@ -37,7 +37,7 @@ from nbformat import NotebookNode
 from tools import desk, exercises, notebooks, plain
 
 STEP_SECONDS, HAND_IN_SECONDS, START_SECONDS = 60.0, 300.0, 120.0
-LONGEST_REPLY = 2**24  # characters
+LONGEST_REPLY, MOST_TEXT = 2**24, 10**6  # characters: of a reply, and of all that a hand-in prints
 UNCONFINED = (
     "There is no bubblewrap here: answers run in a process of their own, without the grader and "
     "the points in it, but they can read and write your files and use the network."
@@ -125,12 +125,16 @@ class Desk:
             confined(command) if confine else command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # or an answer could reach our terminal through it
             cwd=self._home.name,
             env=surroundings("/tmp" if confine else self._home.name),
             encoding="utf-8",
             errors="replace",
         )
+        self._room = MOST_TEXT
         self._send(questions)
+        if self._process.stdout.readline(80) != f'"{desk.READY}"\n':
+            raise RuntimeError("the desk does not start")
 
     def __enter__(self) -> "Desk":
         return self
@@ -182,9 +186,10 @@ class Desk:
             reply = self.ask("run", source=source)
         except Exception as error:
             return Ran("", f"{type(error).__name__}: {error}")
-        text, error = reply.get("text"), reply.get("error")
-        longest = desk.LONGEST_TEXT
-        return Ran(str(text)[:longest], None if error is None else str(error)[:longest])
+        text = readable(reply.get("text"))[: min(self._room, desk.LONGEST_TEXT)]
+        self._room -= len(text)
+        error = reply.get("error")
+        return Ran(text, None if error is None else readable(error)[: desk.LONGEST_TEXT])
 
     def value(self, name: str) -> Any:
         """What stands under a name."""
@@ -237,10 +242,20 @@ class Desk:
         return Elsewhere.apply(*inputs)
 
 
+def readable(text: object) -> str:
+    """A text that every file can hold."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
+def one_line(text: str) -> str:
+    """A text that cannot pass for the lines after it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def raised(name: str, said: str) -> Exception:
     """An error under the name that it had elsewhere."""
     kind = name if re.fullmatch(r"[A-Za-z_]\w{0,60}", name) else "Exception"
-    return type(kind, (Exception,), {})(said[: desk.LONGEST_TEXT])
+    return type(kind, (Exception,), {})(readable(said)[: desk.LONGEST_TEXT])
 
 
 def change(arguments: Sequence[Any], keywords: Mapping[str, Any], after: Any) -> None:
@@ -474,11 +489,12 @@ def main(arguments: list[str] | None = None) -> int | str:
             try:
                 tasks = list(points(judge, folder, path))
             except (OSError, ValueError, nbformat.ValidationError) as error:
-                print(f"{path.name}: no notebook ({type(error).__name__})")
+                print(f"{one_line(path.name)}: no notebook ({type(error).__name__})")
                 continue
-            print(f"{path.name}: {sum(t[0] for t in tasks):g} of {sum(t[1] for t in tasks):g}")
+            earned, possible = (sum(task[n] for task in tasks) for n in (0, 1))
+            print(f"{one_line(path.name)}: {earned:g} of {possible:g}")
             for earned, possible, said in tasks:
-                print(f"  {earned:g} of {possible:g}  {said}")
+                print(f"  {earned:g} of {possible:g}  {one_line(said)}")
     return 0
 
 

@@ -8,7 +8,7 @@ nothing else; no name that was read is looked up or called unless it stands in a
 import ast
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -64,8 +64,14 @@ def written(value: Any, functions: list[Any]) -> Json:
     torch, sympy = sys.modules.get("torch"), sys.modules.get("sympy")
     if torch is not None and isinstance(value, torch.Tensor):
         return _written_tensor(value)
+    if hasattr(type(value), "__array__"):  # also SymPy's matrices
+        return _written_array(np.asarray(value), functions)
     if sympy is not None and isinstance(value, sympy.Basic):
         return {"kind": "sympy", "text": sympy.srepr(value)}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [written(item, functions) for item in value]
+    if hasattr(type(value), "__float__"):  # fractions, numbers of other libraries
+        return float(value)
     if callable(value):
         functions.append(value)
         return {"kind": "function", "number": len(functions) - 1}
