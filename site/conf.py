@@ -42,6 +42,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Source", "Notes")]
+viewcode_follow_imported_members = False
 default_role = "py:obj"
 
 mathjax_path = "mathjax/startup.js"

@@ -370,6 +370,7 @@ def build(jobs: int) -> None:
         str(jobs),
     ]
     command += ["-c", str(ROOT / "site"), "-d", str(notebooks.BUILD / "site-doctrees")]
+    shutil.rmtree(TARGET, ignore_errors=True)
     if subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT).returncode:
         raise Unfinished("Sphinx warned or failed (above).")
 
