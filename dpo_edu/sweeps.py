@@ -95,7 +95,12 @@ def run(
 
 @contextlib.contextmanager
 def local_client(workers: int = 2) -> Iterator[Any]:
-    """A dask cluster of so many processes on this machine, as a client for `run`."""
+    """A dask cluster of so many processes on this machine, as a client for `run`.
+
+    >>> with local_client(1) as client:
+    ...     run(pow, grid(base=[2, 3], exp=[2]), client=client)
+    [4, 9]
+    """
     from dask.distributed import Client, LocalCluster
 
     size = {"n_workers": _checks.positive_int("workers", workers), "threads_per_worker": 1}
