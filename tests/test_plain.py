@@ -132,6 +132,9 @@ EXPRESSIONS = {
     sp.Piecewise((r[k], β > 1), (sp.pi, True)),
     sp.KroneckerDelta(i, k) + sp.Abs(r[1]),
     sp.Dummy("x", positive=True) + sp.Symbol("π*"),
+    sp.Derivative(total(p[i]), p[k]) + sp.Limit(β / n, n, sp.oo) + sp.LambertW(β),
+    sp.Subs(β / sp.Symbol("x"), sp.Symbol("x"), p[k]) + sp.Sum(q[sp.Idx("x")], (sp.Idx("x"), 1, n)),
+    sp.Function("f")(p[k]),
 }
 
 
@@ -153,7 +156,8 @@ REFUSED = [
     "Symbol(Symbol('x'))",
     "Symbol('x' * 9)",
     "Lambda(Symbol('x'), Symbol('x'))",
-    "Function('f')(Symbol('x'))",
+    "Function('f')",
+    "Lambda('f')(Symbol('x'))",
     "sympify('x')",
     "exp(x=1)",
     "Add(*[1])",

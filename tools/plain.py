@@ -24,9 +24,10 @@ ASSUMPTIONS = re.compile(
     "nonnegative|nonpositive|nonzero|odd|positive|prime|rational|real|zero"
 )
 HEADS = re.compile(
-    "Abs|Add|And|Equality|GreaterThan|Indexed|IndexedBase|KroneckerDelta|LessThan|Max|Min|Mul|Not|"
-    "Or|Piecewise|Pow|Product|StrictGreaterThan|StrictLessThan|Sum|Tuple|Unequality|cos|cosh|exp|"
-    "log|sign|sin|sinh|tan|tanh"
+    "Abs|Add|And|Derivative|Equality|GreaterThan|Heaviside|Idx|Indexed|IndexedBase|Integral|"
+    "KroneckerDelta|LambertW|LessThan|Limit|Max|Min|Mul|Not|Or|Piecewise|Pow|Product|"
+    "StrictGreaterThan|StrictLessThan|Subs|Sum|Tuple|Unequality|cos|cosh|erf|exp|log|sign|sin|sinh|"
+    "tan|tanh"
 )
 CONSTANTS = ["E", "I", "false", "nan", "oo", "pi", "true", "zoo"]
 
@@ -213,6 +214,8 @@ def _built(node: ast.expr) -> Any:
             return getattr(sp, name)(*map(_built, arguments))
         case ast.Call(ast.Name("ExprCondPair"), [value, condition], []):
             return sp.Tuple(_built(value), _built(condition))
+        case ast.Call(ast.Call(ast.Name("Function"), [ast.Constant(str(name))], []), given, []):
+            return sp.Function(name[:60])(*map(_built, given))
         case ast.Call(ast.Name("_Reference"), [label], []):
             from dpo_edu import symbolic
 
