@@ -1,5 +1,6 @@
 """The site: its links lead somewhere, and in a real browser every page is whole."""
 
+import io
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -9,9 +10,11 @@ from urllib.parse import unquote
 
 import chromium
 import nbformat
+import numpy as np
 import pytest
 from chromium import Page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image, ImageChops
 
 from dpo_edu import ledger
 from tools import apidoc, notebooks, npm, site
@@ -72,6 +75,18 @@ def test_a_link_leads_to_a_page(
 def test_a_link_to_nothing_is_refused() -> None:
     with pytest.raises(site.Unfinished, match=r"no-such-file\.py"):
         site.ready("../no-such-file.py", AT)
+
+
+def test_a_figure_is_lighter_and_looks_the_same() -> None:
+    shades = np.linspace(0, 255, 500 * 300).reshape(300, 500, 1) * [1, 0.5, 0.25]
+    shown = Image.fromarray(shades.astype(np.uint8))
+    with io.BytesIO() as buffer:
+        shown.save(buffer, "PNG", compress_level=0)
+        lighter = site.light(buffer.getvalue())
+        assert len(lighter) < len(buffer.getvalue()) / 2
+    apart = ImageChops.difference(shown, Image.open(io.BytesIO(lighter)).convert("RGB"))
+    assert max(np.ptp(apart, axis=(0, 1))) <= 16
+    assert site.light(lighter) == lighter
 
 
 def test_a_word_of_the_glossary_says_what_it_means() -> None:

@@ -11,6 +11,7 @@ come from npm's registry into build/npm, once; the site itself asks nothing of a
 import argparse
 import base64
 import html
+import io
 import posixpath
 import re
 import shutil
@@ -23,6 +24,7 @@ from pathlib import Path, PurePosixPath
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
+from PIL import Image
 from tqdm import tqdm
 
 from dpo_edu import ledger
@@ -39,7 +41,7 @@ MATHJAX += ("a11y/assistive-mml.js", "LICENSE")
 FONT = ("chtml", "chtml.js")
 PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
-ORDER += ["proofs", "audit", "projects", "teaching", "benchmarks", "references"]
+ORDER += ["proofs", "audit", "projects", "teaching", "benchmarks", "scaling", "references"]
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md")
 FOLDERS = {"exercises/student": "exercises/index", "proofs": "docs/proofs"}  # shown by a page
 TARGET_OF_LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
@@ -373,6 +375,16 @@ def build(jobs: int) -> None:
     shutil.rmtree(TARGET, ignore_errors=True)
     if subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT).returncode:
         raise Unfinished("Sphinx warned or failed (above).")
+    for path in (TARGET / "_images").glob("*.png"):
+        notebooks.save(path, light(path.read_bytes()))
+
+
+def light(png: bytes) -> bytes:
+    """A figure in at most 256 colours: what nobody sees, and a third of the bytes."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
+    with io.BytesIO() as buffer:
+        picture.save(buffer, "PNG")
+        return min(png, buffer.getvalue(), key=len)
 
 
 # --- on paper -----------------------------------------------------------------------------------
