@@ -268,8 +268,23 @@ def fields(_: Project) -> str:
     return table(["quantity", "in a log"], rows)
 
 
+def remembered(project: Project) -> str:
+    """What the notebooks of the road say under *Remember*, but for those that stand apart."""
+    parts = []
+    for slug in notebooks.rooms()[0]:
+        if slug not in project.lectures or notebooks.is_apart(project.lectures[slug].path):
+            continue
+        lecture = project.lectures[slug]
+        text = "\n".join(cell.source for cell in lecture.book.cells if "## Remember" in cell.source)
+        said = re.search(r"## Remember\n+(.*?)(?=\n+## |\Z)", text, re.DOTALL)[1]
+        link = f"[{lecture.name}](../notebooks/{lecture.path.name})"
+        parts.append(f"**{link}.** {' '.join(said.split())}")
+    return "\n\n".join(parts)
+
+
 TABLES = {"notebooks": partial(rooms, folder="notebooks/"), "rooms": rooms, "glossary": glossary}
 TABLES |= {"presumed": presumed, "assigned": assigned, "faults": faults, "fields": fields}
+TABLES["remember"] = remembered
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
 BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
 

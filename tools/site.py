@@ -41,7 +41,8 @@ MATHJAX += ("a11y/assistive-mml.js", "LICENSE")
 FONT = ("chtml", "chtml.js")
 PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
-ORDER += ["proofs", "audit", "projects", "teaching", "benchmarks", "scaling", "references"]
+ORDER += ["proofs", "audit", "projects", "teaching", "peer_questions", "cheat_sheet"]
+ORDER += ["benchmarks", "scaling", "references"]
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md")
 FOLDERS = {"exercises/student": "exercises/index", "proofs": "docs/proofs"}  # shown by a page
 TARGET_OF_LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
@@ -119,7 +120,7 @@ def ready(link: str, at: PurePosixPath) -> str:
     if page or str(path).startswith("docs/playground/"):
         there = relative(f"{page}.html" if page else str(path), at)
         return f"{PLACE}:{there}#{fragment}" if fragment else f"{PAGE}:{there}"
-    if path.suffix in (".gif", ".png"):
+    if path.suffix in (".gif", ".png", ".svg"):
         return link
     if not (ROOT / path).is_file():
         raise Unfinished(f"{at}: expected a page or a file, found none for {link}")
