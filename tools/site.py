@@ -42,7 +42,7 @@ FONT = ("chtml", "chtml.js")
 PAGE, PLACE = "to", "at"  # schemes of links that are ready, as site/conf.py tells Sphinx
 ORDER = ["questions", "checklist", "glossary", "notation", "claims", "certified", "errata"]
 ORDER += ["proofs", "audit", "projects", "teaching", "peer_questions", "cheat_sheet"]
-ORDER += ["benchmarks", "scaling", "references"]
+ORDER += ["exam", "exam_solutions", "benchmarks", "scaling", "references"]
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md")
 FOLDERS = {"exercises/student": "exercises/index", "proofs": "docs/proofs"}  # shown by a page
 TARGET_OF_LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
