@@ -148,7 +148,7 @@ def test_a_link_leads_to_slides_where_there_are_some_and_to_the_notebook_where_n
 
 def test_slides_work_without_the_web_where_the_packages_are_installed(tmp_path: Path) -> None:
     notebook = new_notebook(cells=[new_markdown_cell("# Title\n\n$x$")])
-    assert slides.html(notebook, tmp_path).count('src="https://cdn.jsdelivr.net/npm/') == 2
+    assert slides.html(notebook, tmp_path).count('src="https://cdn.jsdelivr.net/npm/') == 3
     for package in slides.PACKAGES:
         folder = tmp_path / "node_modules" / package
         folder.mkdir(parents=True)
@@ -166,3 +166,87 @@ def test_the_slides_of_one_notebook_are_written(tmp_path: Path, monkeypatch, cap
     assert "<section" in page.read_text("utf-8")
     assert capsys.readouterr().out == "slides of 1 notebook written to build/slides\n"
     assert slides.main(["--nb", "99"]) == "There is no notebook 99 in notebooks/."
+
+
+# --- the deck of the session --------------------------------------------------------------------
+
+BOOKS = {path.stem: notebooks.read(path) for path in notebooks.numbered()}
+PLAN = slides.PLAN.read_text("utf-8")
+MOST_SLIDES, MOST_LINES = 15, 6
+
+
+def deck() -> list[list[NotebookNode]]:
+    """The slides of the session, each with its notes at the end."""
+    found: list[list[NotebookNode]] = []
+    for part in slides.session(BOOKS, PLAN).cells:
+        if part.metadata.slideshow.slide_type == "slide":
+            found.append([])
+        found[-1].append(part)
+    return found
+
+
+def unfit(slide: list[NotebookNode]) -> list[str]:
+    """Why a slide is none to be shown to a hall."""
+    *shown, notes = slide
+    code = [part for part in shown if part.cell_type == "code"]
+    typed = [part.source for part in code if not slides._hidden(part)]
+    printed = "".join(out.get("text", "") for part in code for out in part.outputs)
+    found = []
+    if sum(source.count("\n") + 1 for source in typed) > MOST_LINES:
+        found.append("too much code")
+    if any("ledger" in source for source in typed) or re.search(r" (holds|refuted): ", printed):
+        found.append("a check")
+    if sum(map(slides.height, shown)) > slides.HEIGHT:
+        found.append("too tall")
+    if not shown[0].source.startswith("#"):
+        found.append("no title")
+    if notes.metadata.slideshow.slide_type != "notes" or not notes.source:
+        found.append("no notes")
+    return found
+
+
+def test_the_deck_of_the_session_is_for_a_hall() -> None:
+    assert 0 < len(deck()) <= MOST_SLIDES
+    assert {slide[0].source: unfit(slide) for slide in deck() if unfit(slide)} == {}
+
+
+def test_the_deck_follows_the_plan() -> None:
+    minutes = [int(re.match(r"\*\*Minutes (\d+)", slide[-1].source)[1]) for slide in deck()]
+    assert minutes == sorted(minutes)
+    rows = {int(start) for start in re.findall(r"(?m)^\| (\d+)–\d+ \|", PLAN.split("## Entry")[0])}
+    assert rows - set(minutes) == {88}  # the exit ticket has none
+
+
+def tagged(source: str, kind: str = "code", text: str = "1\n") -> list[list[NotebookNode]]:
+    """The deck of one cell, to which a plan links."""
+    make = new_markdown_cell if kind == "markdown" else new_code_cell
+    outputs = {} if kind == "markdown" else {"outputs": [new_output("stream", text=text)]}
+    cell = make(source, id="a", metadata={"tags": ["session"]}, **outputs)
+    book = new_notebook(cells=[new_markdown_cell("## Head"), cell])
+    plan = "## One session\n\n| 0–8 | Show. | Ask. | [00](x/00_b.ipynb#cell-id=a) |\n"
+    return [slides.session({"00_b": book}, plan).cells]
+
+
+@pytest.mark.parametrize(
+    ("slide", "flaws"),
+    [
+        (tagged("x = 1")[0], []),
+        (tagged("## Own\n\nText.", "markdown")[0], []),
+        (tagged("x = 1\n" * 7)[0], ["too much code"]),
+        (tagged("ledger.true()")[0], ["a check"]),
+        (tagged("x", text="G4 numeric holds: a = b\n")[0], ["a check"]),
+        (tagged("word " * 3000, "markdown")[0], ["too tall"]),
+        (tagged("x = 1")[0][1:], ["no title"]),
+        (tagged("x = 1")[0][:-1], ["no notes"]),
+    ],
+)
+def test_a_slide_that_is_unfit_is_found(slide: list[NotebookNode], flaws: list[str]) -> None:
+    assert unfit(slide) == flaws
+
+
+def test_notes_are_for_the_speaker() -> None:
+    (slide,) = tagged("x = 1")
+    assert slide[-1].source == "**Minutes 0–8.** Show.\n\n*Students:* Ask."
+    page = slides.written(slides.session(BOOKS, PLAN), slides.TARGET)
+    assert page.count('<aside class="notes">') == len(deck())
+    assert "plugin/notes/notes.js" in page

@@ -2,18 +2,21 @@
 
 python -m tools.slides [--nb 07]
 
-They are written to build/slides and take reveal.js and MathJax from the web, or from
+A deck for one session, session.html, is made of the cells tagged for it and of its plan in
+docs/teaching.md.
+
+All are written to build/slides and take reveal.js and MathJax from the web, or from
 build/slides/node_modules if they are installed there (docs/teaching.md says how).
 """
 
 import argparse
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from dpo_edu.ledger import counted
 from tools import notebooks, reading
@@ -23,6 +26,8 @@ PACKAGES = {"reveal.js": "4.6.1", "mathjax": "3.2.2"}
 WIDTH, HEIGHT = 1200, 800  # of a page in pixels, which the browser scales to its window
 ROOM = 700  # of the height, for what `height` reckons only roughly
 TEXT, CODE, LETTERS = 36, 24, 95  # height of a line of text and of code; letters in a line
+SESSION = "session"  # tag of the cells that the deck of a session shows, one a slide
+PLAN = notebooks.ROOT / "docs" / "teaching.md"
 SKIPPED = {"imports", "ledger-title", "ledger"}
 LINK = re.compile(r"\]\((\.\./[\w./-]+|\w+\.ipynb)(#[^)\s]*)?\)")  # file and fragment
 
@@ -55,6 +60,7 @@ MathJax = {tex: {inlineMath: [['$', '$'], ['\\\\(', '\\\\)']]}};
 {% endblock %}
 {% block footer_js %}
 <script src="{{ resources.reveal.url_prefix }}/dist/reveal.js"></script>
+<script src="{{ resources.reveal.url_prefix }}/plugin/notes/notes.js"></script>
 <script>
 function fit(page) {
   page.style.zoom = 1;
@@ -66,7 +72,8 @@ function fit(page) {
 }
 async function start() {
   await Reveal.initialize({width: PAGE, height: SIZE, margin: 0.03, hash: true, controls: false,
-    slideNumber: 'c/t', transition: 'none'});
+    slideNumber: 'c/t', transition: 'none',
+    plugins: [RevealNotes]});
   await MathJax.startup.promise;
   fit(Reveal.getCurrentSlide());
   Reveal.on('slidechanged', event => fit(event.currentSlide));
@@ -178,6 +185,47 @@ def paged(notebook: NotebookNode) -> NotebookNode:
     return NotebookNode(notebook | {"cells": parts})
 
 
+def spoken(plan: str) -> dict[tuple[str, str], str]:
+    """What the speaker of a session has to say and ask, for each cell that its table links to."""
+    table = plan.partition("## One session")[2].partition("\n## ")[0]
+    rows = [
+        line.strip("| ").split(" | ") for line in table.splitlines() if re.match(r"\| \d", line)
+    ]
+    return {
+        (stem, cell): f"**Minutes {minutes}.** {said}\n\n*Students:* {asked}"
+        for minutes, said, asked, links in rows
+        for stem, cell in re.findall(r"(\w+)\.ipynb#cell-id=([\w-]+)", links)
+    }
+
+
+def marked(
+    stem: str, notebook: NotebookNode
+) -> Iterator[tuple[tuple[str, str], list[NotebookNode]]]:
+    """For each cell of a session, what its slide shows: its section's title, and its pieces."""
+    title = ""
+    for cell in notebook.cells:
+        heads = re.findall(r"(?m)^##? .*$", cell.source) if cell.cell_type == "markdown" else []
+        if SESSION in cell.metadata.get("tags", []):
+            opened = heads and cell.source.startswith(heads[0])
+            yield (stem, cell.id), [new_markdown_cell(title)] * (not opened) + list(pieces(cell))
+        title = heads[-1] if heads else title
+
+
+def session(books: Mapping[str, NotebookNode], plan: str) -> NotebookNode:
+    """The deck of a session: a slide for each tagged cell, in the order of the plan, with notes."""
+    notes, parts = spoken(plan), []
+    order = {cell: place for place, cell in enumerate(notes)}
+    slides = [slide for stem, book in books.items() for slide in marked(stem, book)]
+    for cell, shown in sorted(slides, key=lambda slide: order.get(slide[0], len(order))):
+        said = new_markdown_cell(notes.get(cell, ""))
+        kinds = ["slide", *["-"] * (len(shown) - 1), "notes"]
+        for part, kind in zip([*shown, said], kinds, strict=True):
+            part.metadata.slideshow = NotebookNode(slide_type=kind)
+            part.id = f"part-{len(parts)}"
+            parts.append(part)
+    return new_notebook(cells=parts)
+
+
 def relinked(text: str, decks: Collection[str]) -> str:
     """Text of a lecture whose links lead from build/slides to other slides, or else to the file."""
 
@@ -199,13 +247,16 @@ def link(package: str, target: Path) -> str:
 
 def html(notebook: NotebookNode, target: Path | None = None, decks: Collection[str] = ()) -> str:
     """The slides of a notebook as a web page for a folder, where those of `decks` are too."""
-    target = target or TARGET
+    return written(paged(notebook), target or TARGET, decks)
+
+
+def written(slides: NotebookNode, target: Path, decks: Collection[str] = ()) -> str:
+    """Cells that say of themselves whether they start a slide, as a web page."""
     from jinja2 import DictLoader
     from nbconvert import SlidesExporter  # slow to import
 
     template = TEMPLATE.replace("MATHJAX", link("mathjax", target))
     template = template.replace("SIZE", str(HEIGHT)).replace("PAGE", str(WIDTH))
-    slides = paged(notebook)
     for part in slides.cells:
         if part.cell_type == "markdown":
             part.source = relinked(part.source, decks)
@@ -231,6 +282,10 @@ def main(arguments: list[str] | None = None) -> int | str:
     decks = {path.stem for path in [*chosen, *TARGET.glob("*.html")]}
     for path in chosen:
         notebooks.save(TARGET / f"{path.stem}.html", html(notebooks.read(path), decks=decks))
+    if not number:
+        books = {path.stem: notebooks.read(path) for path in chosen}
+        deck = written(session(books, PLAN.read_text("utf-8")), TARGET, decks)
+        notebooks.save(TARGET / f"{SESSION}.html", deck)
     print(f"slides of {counted(len(chosen), 'notebook')} written to build/slides")
     return 0
 
