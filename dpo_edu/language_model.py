@@ -327,4 +327,5 @@ def load(
         found, dtype=dtype or torch.float32, **packed
     )
     model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.is_quantized, model.hf_quantizer = False, None  # unpacked: a trainer may have it
     return LanguageModel(model.to(_run.choose(device)), tokenizer, **size)
