@@ -19,7 +19,7 @@ import numpy as np
 import sympy as sp
 
 from dpo_edu import symbolic
-from dpo_edu._alike import numbers, same, short
+from dpo_edu._alike import borrowed, is_stub, numbers, same, short
 
 NOT_YET = "not done yet."
 IN_PLACE = "it changes its arguments in place: work on new arrays, not with -= or sort()."
@@ -150,12 +150,14 @@ def function_task(
     tolerance: float = 1e-9,
     through: Function = _as_it_is,
     then: Callable[[Function, str | None, list[Case]], str | None] | None = None,
+    alone: bool = False,
 ) -> Task:
     """A task whose answer is a function.
 
     What is right in the `cases` is tried in these and in the `far` ones: overflow comes last. The
     answer and the mistakes are looked at `through` a function, if what is compared is not their
-    value but, say, its gradient. What was found, and in which cases, `then` may say better.
+    value but, say, its gradient. What was found, and in which cases, `then` may say better. With
+    `alone` a function that calls this package is wrong.
 
     >>> double = function_task(
     ...     "double",
@@ -174,7 +176,11 @@ def function_task(
         if fault is None and far is not None:
             tried = tried + far(rng)
             fault = look(tried, mistakes)
-        return then(answer, fault, tried) if then and callable(answer) else fault
+        if then and callable(answer) and fault != NOT_YET:
+            fault = then(answer, fault, tried)
+        if fault is None and alone and borrowed(answer):
+            return f"the values are right, but it calls {borrowed(answer)}: write it yourself."
+        return fault
 
     return Task(name, examine, mistakes)
 
@@ -197,18 +203,18 @@ def function_fault(
         return NOT_YET
     if not callable(answer):
         return f"expected a function, got {type(answer).__name__}."
+    if is_stub(answer):
+        return NOT_YET
     found, fault = _outputs(through(answer), cases, truth)
     if fault is not None:
         return fault
-
-    def agrees(other: Function) -> bool:
-        return all(same(f, at.of(other), tolerance) for f, at in zip(found, cases, strict=True))
-
     with np.errstate(all="ignore"):
-        if agrees(truth):
+        expected = [at.of(truth) for at in cases]
+        if all(map(partial(same, tolerance=tolerance), found, expected)):
             return None
-        sentences = (said for said, wrong in known(mistakes or {}) if agrees(through(wrong)))
-        return next(sentences, None) or _plain_fault(truth, cases, found, tolerance)
+        wrongs = ((sentence, through(wrong)) for sentence, wrong in known(mistakes or {}))
+        sentence = _recognised(wrongs, cases, found, expected, tolerance)
+    return sentence or _plain_fault(truth, cases, found, expected, tolerance)
 
 
 def _outputs(
@@ -222,10 +228,11 @@ def _outputs(
             with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                 value = function(*given.arguments, **given.keywords)
         except (Exception, SystemExit) as error:
-            where = at.in_words(truth)
-            return found, f"it raises {type(error).__name__} ({error}) for {where}."
+            said = " ".join(str(error).split())
+            return found, f"it raises {type(error).__name__} ({said}) for {at.in_words(truth)}."
         if is_blank(value):
-            return found, NOT_YET
+            where = f" for {at.in_words(truth)}" if found else ""
+            return found, f"it returns {value}{where}: is `return` missing?"
         after, before = ([*c.arguments, *c.keywords.values()] for c in (given, at))
         if not same(after, before):
             return found, IN_PLACE
@@ -233,9 +240,54 @@ def _outputs(
     return found, None
 
 
-def _plain_fault(truth: Function, cases: Sequence[Case], found: list[Any], tolerance: float) -> str:
+def _recognised(
+    mistakes: Iterator[tuple[str, Function]],
+    cases: Sequence[Case],
+    found: list[Any],
+    expected: list[Any],
+    tolerance: float,
+) -> str | None:
+    """The sentence of the mistake that explains what was found; None if none does.
+
+    It explains the first wrong case and two thirds of the others, and two thirds of the cases in
+    which the mistake goes wrong; one that explains everything comes first.
+    """
+    alike = partial(same, tolerance=tolerance)
+    is_wrong = [not alike(f, e) for f, e in zip(found, expected, strict=True)]
+    first = is_wrong.index(True)
+    best, most = None, 0
+    for sentence, mistake in mistakes:
+        if not alike(found[first], _value(mistake, cases[first])):
+            continue
+        values = [_value(mistake, at) for at in cases]
+        hits = [alike(f, value) for f, value in zip(found, values, strict=True)]
+        if all(hits):
+            return sentence
+        at_stake = [not alike(value, e) for value, e in zip(values, expected, strict=True)]
+        shares = [
+            sum(hit for hit, counts in zip(hits, which, strict=True) if counts) / sum(which)
+            for which in (is_wrong, at_stake)
+        ]
+        if min(shares) >= 2 / 3 and sum(hits) > most:
+            best, most = sentence, sum(hits)
+    return best
+
+
+def _value(function: Function, at: Case) -> Any:
+    """A mistaken answer's value; None where it has none."""
+    try:
+        return at.of(function)
+    except Exception:
+        return None
+
+
+CLOSE = 6e-4  # half of the third digit, and a little more
+
+
+def _plain_fault(
+    truth: Function, cases: Sequence[Case], found: list[Any], expected: list[Any], tolerance: float
+) -> str:
     """The first place where a function without a known mistake goes wrong."""
-    expected = [at.of(truth) for at in cases]
     varies = not all(same(*neighbours, tolerance) for neighbours in pairwise(expected))
     if varies and all(same(*neighbours) for neighbours in pairwise(found)):
         return "it gives the same output whatever goes in: does it use its arguments?"
@@ -246,7 +298,32 @@ def _plain_fault(truth: Function, cases: Sequence[Case], found: list[Any], toler
         return f"for {where} it should give numbers, and gives {short(f)}."
     if np.shape(f) != np.shape(e):
         return f"for {where} the shape should be {np.shape(e)}, and is {np.shape(f)}."
-    return f"for {where} it should give {short(e)}, and gives {short(f)}."
+    if all(same(f, e, CLOSE) for f, e in zip(found, expected, strict=True)):
+        return f"close, off by {_most(f, e)} for {where}: rounding, float32 or an epsilon?"
+    return f"for {where} it should give {first_wrong(f, e, tolerance)}."
+
+
+def _most(found: Any, expected: Any) -> str:
+    """By how much numbers are off at most."""
+    gap = np.abs(np.asarray(found, dtype=np.float64) - np.asarray(expected, dtype=np.float64))
+    return f"{np.nanmax(gap):.1g}"
+
+
+def first_wrong(found: Any, expected: Any, tolerance: float) -> str:
+    """What should stand in the first wrong place, and what stands there.
+
+    >>> first_wrong([1, 2, 3], [1, 2, 4], 0)
+    '4 at [2], and gives 3'
+    """
+    f, e = np.asarray(found), np.asarray(expected)
+    wrong = [at for at in np.ndindex(e.shape) if not same(f[at], e[at].item(), tolerance)]
+    place = wrong[0] if wrong else ()
+    where = f" at {list(place)}" if place else ""
+    ours, theirs = e[place].item(), f[place].item()
+    if isinstance(ours, bool):
+        return f"{ours}{where}, and gives {bool(theirs)}"
+    digits = next((n for n in (4, 8, 17) if f"{ours:.{n}g}" != f"{float(theirs):.{n}g}"), 17)
+    return f"{ours:.{digits}g}{where}, and gives {float(theirs):.{digits}g}"
 
 
 # --- answers that are expressions or values -----------------------------------------------------
@@ -278,16 +355,40 @@ def expression_fault(
     if is_blank(answer):
         return NOT_YET
     if not isinstance(answer, sp.Expr | int | float):
-        return f"expected a SymPy expression, got {type(answer).__name__}."
-    seen, true = through(sp.sympify(answer)), through(truth)
+        return _no_expression(answer)
+    given = _our_symbols(sp.sympify(answer))
+    seen, true = through(given), through(truth)
     if _agree(seen, true):
         return None
     for sentence, mistaken in known(mistakes):
         if _agree(seen, through(sp.sympify(mistaken))):
             return sentence
-    if names := _strangers(seen.free_symbols - true.free_symbols):
+    if names := _strangers(
+        seen.free_symbols - true.free_symbols - _our_symbols(truth).free_symbols
+    ):
         return f"it is not the same expression; what is {names} doing in it?"
-    return "it is not the same expression: try it with n = 2 on paper."
+    return (
+        f"it is not the same expression{_values_of_two(seen, true)}{_in_difference(given, truth)}."
+    )
+
+
+def _no_expression(answer: Any) -> str:
+    """What stands where an expression should."""
+    if isinstance(answer, sp.Equality):
+        return "this is an equation: write only its right-hand side."
+    if isinstance(answer, list | tuple) and len(answer) == 1:
+        return "this is a list with one expression in it: take its element [0]."
+    if isinstance(answer, str):
+        return "this is a text: without quotation marks it is an expression."
+    return f"expected a SymPy expression, got {type(answer).__name__}."
+
+
+def _our_symbols(expression: sp.Expr) -> sp.Expr:
+    """The expression with our symbols in place of a student's own ones of the same names."""
+    ours = {str(s): s for s in (symbolic.β, symbolic.Z, symbolic.lam, symbolic.n)}
+    ours |= {str(s): s for s in (symbolic.i, symbolic.j, symbolic.k)}
+    own = {s for s in expression.atoms(sp.Symbol) if type(s) is sp.Symbol and str(s) in ours}
+    return expression.xreplace({s: ours[str(s)] for s in own})
 
 
 def _strangers(symbols: set[sp.Basic]) -> str:
@@ -297,15 +398,62 @@ def _strangers(symbols: set[sp.Basic]) -> str:
     return ", ".join(sorted(str(x) for x in symbols - parts))
 
 
+# k and j stand for any response: once they are the last ones, once two others. At these seeds all
+# members of a family are different, so that no index can be mistaken for another.
+PLACES: tuple[tuple[int, int, dict[sp.Expr, sp.Expr]], ...] = (
+    (3, 48, {}),
+    (4, 68, {symbolic.k: sp.Integer(2), symbolic.j: sp.Integer(1)}),
+)
+
+
 def _agree(first: sp.Expr, second: sp.Expr) -> bool:
     """Whether two expressions take the same values at two unremarkable places, n = 3 and n = 4."""
-    gaps = [one - other for one, other in zip(_values(first), _values(second), strict=True)]
+    pairs = zip(_values(first), _values(second), strict=True)
+    gaps = [one - other for one, other in pairs]
     return all(gap.is_finite is True and abs(gap) < sp.Float("1e-15") for gap in gaps)
 
 
 @cache  # every known mistake is looked at again for every answer
 def _values(expression: sp.Expr) -> list[sp.Expr]:
-    return [sp.N(symbolic.at_numbers(expression, size), 30) for size in (3, 4)]
+    points = (symbolic.Point(*place, genuine=False) for place in PLACES)
+    return [_number(point, expression) for point in points]
+
+
+def _number(point: symbolic.Point, expression: sp.Expr) -> sp.Expr:
+    try:
+        return sp.N(point.value(expression), 30)
+    except (TypeError, ValueError):  # an index out of place, a symbol that can be no number
+        return sp.nan
+
+
+def _values_of_two(seen: sp.Expr, true: sp.Expr) -> str:
+    """What it is for two responses and what it should be, at a place where these differ."""
+    at = {symbolic.k: sp.Integer(2), symbolic.j: sp.Integer(1)}
+    for genuine, seed in [(True, 0), (True, 1), (False, 0)]:
+        point = symbolic.Point(2, seed, at, genuine=genuine)
+        found, expected = _number(point, seen), _number(point, true)
+        gap = found - expected
+        if not (gap.is_finite and abs(gap) < sp.Float("1e-9")):
+            break
+    else:
+        return ""
+    try:
+        place = point.text(seen - true if gap.is_finite else true)
+    except ValueError:
+        return ""
+    return f": for {place} it should be {sp.N(expected, 4)}, and is {sp.N(found, 4)}"
+
+
+def _in_difference(given: sp.Expr, truth: sp.Expr) -> str:
+    """Which symbols the difference contains, if not all."""
+    gap = sp.expand(sp.expand_log(sp.expand(given - truth), force=True))
+    if gap.is_number:
+        return f"; the difference is {gap}" if gap.is_finite else ""
+    parts = {part for x in gap.atoms(sp.Indexed) for part in (x.base.label, *x.indices)}
+    sums = {index for s in gap.atoms(sp.Sum) for index in s.variables} | {symbolic.n}
+    names = {str(x.base.label) for x in gap.atoms(sp.Indexed)}
+    names |= {str(x) for x in gap.free_symbols - parts - sums if isinstance(x, sp.Symbol)}
+    return f"; the difference contains {', '.join(sorted(names))}"
 
 
 def value_fault(
@@ -321,4 +469,8 @@ def value_fault(
     if same(answer, truth, tolerance):
         return None
     said = (sentence for sentence, wrong in known(mistakes) if same(answer, wrong, tolerance))
-    return next(said, f"{short(answer)} is not it.")
+    if (sentence := next(said, None)) is not None:
+        return sentence
+    if numbers(truth) is not None and same(answer, truth, CLOSE):
+        return f"close, off by {_most(answer, truth)}: rounding or float32?"
+    return f"{short(answer)} is not it."

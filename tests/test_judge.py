@@ -145,7 +145,7 @@ def test_at_the_desk_there_is_no_grader_but_its_numbers(at) -> None:
     test = Asked("readings", "readings", 17)
     steps = seen, "readings = list(grader.readings.given(17))", "grader.train.check(1)", test
     first, second, third, said = judged(at, "5_train_it", *steps)
-    assert "['_given'] {'A': (12, 8)" in first.text
+    assert "['_given'] {'A': (14, 7)" in first.text
     assert second.error is None and third == judge.Ran("", None)
     assert "none of the three words" in said
 

@@ -18,7 +18,7 @@ from tools import plain
 
 def sent(value: Any) -> Any:
     """A value after it was written, sent and read."""
-    return plain.read(json.loads(json.dumps(plain.written(value, []))), lambda number: number)
+    return plain.read(json.loads(json.dumps(plain.written(value, []))), lambda number, *_: number)
 
 
 PLAIN = [
@@ -102,7 +102,7 @@ def test_a_tensor_says_whether_it_wants_gradients() -> None:
 def test_functions_are_numbered() -> None:
     kept: list[Any] = []
     data = plain.written({"B": len, "C": [print]}, kept)
-    assert plain.read(data, lambda number: kept[number]) == {"B": len, "C": [print]}
+    assert plain.read(data, lambda number, *_: kept[number]) == {"B": len, "C": [print]}
 
 
 class Anything:
@@ -211,7 +211,7 @@ MALFORMED = [
 @pytest.mark.parametrize("data", MALFORMED, ids=str)
 def test_malformed_data_is_refused(data: plain.Json) -> None:
     with pytest.raises(plain.NotPlain):
-        plain.read(data, int)
+        plain.read(data, lambda number, *_: number)
 
 
 def test_data_without_bottom_are_refused() -> None:

@@ -68,8 +68,8 @@ def said(task: Task, answer: Any) -> str:
         (lambda x, power: np.ones(3), "it gives the same output whatever goes in: does it use its"),
         (lambda x, power: {"x": 1}, "it should give numbers, and gives {'x': 1}."),
         (lambda x, power: x.sum() ** power, "the shape should be (3,), and is ()."),
-        (lambda x, power: x * power, "power = 2 it should give ["),
-        (lambda x, power: np.where(x < 0, np.nan, x), "power = 1 it should give ["),
+        (lambda x, power: x * power, "power = 2 it should give "),
+        (lambda x, power: np.where(x < 0, np.nan, x), "power = 1 it should give "),
     ],
 )
 def test_a_function_is_told_what_is_wrong_with_it(answer: Any, sentence: str) -> None:
@@ -145,9 +145,15 @@ def test_what_was_found_can_be_said_better() -> None:
         (q[k] / total(q[i]), None),
         (q[k] / Z, "divide by the sum."),
         (None, "not done yet."),
-        ("q_k / sum q", "expected a SymPy expression, got str."),
-        (1.5, "it is not the same expression: try it with n = 2 on paper."),
-        (sp.nan, "it is not the same expression: try it with n = 2 on paper."),
+        ("q_k / sum q", "this is a text: without quotation marks it is an expression."),
+        (
+            1.5,
+            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be 0.5556, and is 1.500; the difference contains pi_ref.",
+        ),
+        (
+            sp.nan,
+            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be 0.5556, and is nan.",
+        ),
         (p[k] * β, "it is not the same expression; what is beta, pi[k] doing in it?"),
         (sp.Symbol("z") * q[k], "it is not the same expression; what is z doing in it?"),
     ],

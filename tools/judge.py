@@ -198,10 +198,11 @@ class Desk:
     def _read(self, data: plain.Json) -> Any:
         return plain.read(data, self._function)
 
-    def _function(self, number: int) -> Any:
+    def _function(self, number: int, is_stub: bool, borrowed: str) -> Any:
         def elsewhere(*arguments: Any, **keywords: Any) -> Any:
             return self.call(number, arguments, keywords)
 
+        elsewhere.is_stub, elsewhere.borrowed = is_stub, borrowed
         return elsewhere
 
     def call(self, number: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:

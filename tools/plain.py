@@ -14,7 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from dpo_edu import _alike
+
 Json = Any
+# Of its number, whether it is the stub that was handed out, and what it calls of the package.
+MakeFunction = Callable[[int, bool, str], Any]
 DTYPES = re.compile(r"[<>|=](b1|[iu][1248]|f[248]|U\d{1,4})")
 TENSORS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 LONGEST_EXPRESSION = 50_000  # characters
@@ -75,7 +79,8 @@ def written(value: Any, functions: list[Any]) -> Json:
         return float(value)
     if callable(value):
         functions.append(value)
-        return {"kind": "function", "number": len(functions) - 1}
+        noted = {"is_stub": _alike.is_stub(value), "borrowed": _alike.borrowed(value)}
+        return {"kind": "function", "number": len(functions) - 1, **noted}
     return _written_other(value)
 
 
@@ -110,8 +115,8 @@ def _written_other(value: Any) -> Json:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def read(data: Json, function: Callable[[int], Any] | None = None) -> Any:
-    """The value that JSON stands for; `function` makes one of a number.
+def read(data: Json, function: MakeFunction | None = None) -> Any:
+    """The value that JSON stands for; `function` makes one of what is known of it.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def read(data: Json, function: Callable[[int], Any] | None = None) -> Any:
         raise NotPlain(f"it cannot be handed over ({type(error).__name__})") from None
 
 
-def _read(data: Json, function: Callable[[int], Any] | None) -> Any:
+def _read(data: Json, function: MakeFunction | None) -> Any:
     if data is None or isinstance(data, bool | int | float | str):
         return data
     if isinstance(data, list):
@@ -146,13 +151,13 @@ def _read(data: Json, function: Callable[[int], Any] | None) -> Any:
     if kind == "sympy":
         return expression(data["text"])
     if kind == "function" and function is not None:
-        return function(int(data["number"]))
+        return function(int(data["number"]), bool(data["is_stub"]), str(data["borrowed"])[:80])
     if kind == "other":
         return _read_other(data["type"])
     raise NotPlain(f"it cannot be handed over ({kind!r:.40})")
 
 
-def _read_array(data: Json, function: Callable[[int], Any] | None) -> Any:
+def _read_array(data: Json, function: MakeFunction | None) -> Any:
     shape, items, dtype = tuple(data["shape"]), data["items"], data["dtype"]
     if prod(shape) != len(items) or len(shape) > 8:
         raise NotPlain("it is an array without a shape")

@@ -1,17 +1,20 @@
 """Assignment 3: what votes say about rewards and policies, and two printed formulas that lie."""
 
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit, logsumexp, ndtr
 
 from dpo_edu import gibbs
+from dpo_edu._alike import same
 from dpo_edu.grading import (
     NOT_YET,
     Case,
+    OneOf,
     Task,
     case,
     expression_task,
@@ -29,12 +32,22 @@ Function = Callable[..., Any]
 
 
 def _pairs(rng: np.random.Generator) -> list[Case]:
-    """Rewards of winners and losers: ordinary ones, and some that overflow."""
+    """Rewards of winners and losers: ordinary ones, equal ones, and some that overflow."""
     ordinary = case(*rng.normal(scale=2, size=(2, 6)))
     table = case(*rng.uniform(0.5, 3, size=(2, 2, 3)))
     shift = rng.normal()
     high, low = np.array([1000.0, 999.0, -1000.0, 2.0]), np.array([999.0, 1000.0, -1001.5, -1000.0])
-    return [ordinary, table, case(high + shift, low + shift), case(low + shift, high + shift)]
+    equal = np.array([1.5, -1000.0, 0.0, 2.0])
+    middle = rng.uniform([5, 9, 15, 25], [6, 12, 20, 30])
+    return [
+        ordinary,
+        table,
+        case(equal, equal * [1, 1, 1, 0.5]),
+        case(middle, np.zeros(4)),
+        case(np.zeros(4), middle),
+        case(high + shift, low + shift),
+        case(low + shift, high + shift),
+    ]
 
 
 def _chance(winner: Floats, loser: Floats) -> Any:
@@ -63,6 +76,49 @@ vote = function_task(
         ),
         "the rewards are divided as they are: their exponentials share out the votes.": (
             lambda winner, loser: winner / (winner + loser)
+        ),
+        "equal rewards are forgotten: there either wins with probability 1/2.": OneOf(
+            [
+                lambda winner, loser: expit(winner - loser) * (winner != loser),
+                lambda winner, loser: np.where(winner == loser, 1.0, expit(winner - loser)),
+                lambda winner, loser: np.where(winner == loser, np.nan, expit(winner - loser)),
+            ]
+        ),
+        "this is the odds: the probability is odds/(1 + odds).": (
+            lambda winner, loser: np.exp(winner - loser)
+        ),
+        "the minus is in place, the plus is not: the winner stands above, both stand below.": (
+            lambda winner, loser: np.exp(winner) / (np.exp(winner) - np.exp(loser))
+        ),
+        "this depends on one difference squared or its size: who is better decides.": OneOf(
+            [
+                lambda winner, loser: expit(np.abs(winner - loser)),
+                lambda winner, loser: expit((winner - loser) ** 2),
+            ]
+        ),
+        "sigma takes r_w - r_l itself, not twice or half of it.": OneOf(
+            [
+                lambda winner, loser: expit(2 * (winner - loser)),
+                lambda winner, loser: expit((winner - loser) / 2),
+            ]
+        ),
+        "this is tanh, between -1 and 1: sigma lies between 0 and 1.": OneOf(
+            [
+                lambda winner, loser: np.tanh(winner - loser),
+                lambda winner, loser: np.tanh((winner - loser) / 2),
+            ]
+        ),
+        "the exponent has base 2 or 10: e is asked for.": OneOf(
+            [
+                lambda winner, loser: expit(np.log(2) * (winner - loser)),
+                lambda winner, loser: expit(np.log(10) * (winner - loser)),
+            ]
+        ),
+        "the rewards are added: only their difference counts.": (
+            lambda winner, loser: expit(winner + loser)
+        ),
+        "this is the chance under normal errors: here the function is the logistic one.": (
+            lambda winner, loser: ndtr(winner - loser)
         ),
         "the loser's reward is missing: a good response may meet a better one.": (
             lambda winner, loser: expit(winner)
@@ -100,11 +156,45 @@ def _centred(x: Floats) -> Any:
     return x - x.mean(axis=-1, keepdims=True)
 
 
+def _but_for_a_constant(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """Right differences with a constant that is none of the known ones."""
+    if fault is None or not fault.startswith("for "):
+        return fault
+    truth = [_centred(at.of(gibbs.implicit_reward)) for at in cases]
+    found = [_centred(np.asarray(at.of(answer), dtype=np.float64)) for at in cases]
+    if all(map(partial(same, tolerance=1e-9), found, truth)):
+        return (
+            "the differences are right, the constant is not: here log Z is to be 0, so nothing is "
+            "added or taken off."
+        )
+    return fault
+
+
 reward_of = function_task(
     "reward_of",
     truth=gibbs.implicit_reward,
     cases=_optima,
+    then=_but_for_a_constant,
+    alone=True,
     mistakes={
+        "this logarithm has base 2 or 10: nats are asked for.": OneOf(
+            [
+                _read_off(lambda p, q, b: b * (p - q) / np.log(2)),
+                _read_off(lambda p, q, b: b * (p - q) / np.log(10)),
+            ]
+        ),
+        "log p + log q is the logarithm of a product: a ratio is asked for.": (
+            _read_off(lambda p, q, b: b * (p + q))
+        ),
+        "this is a difference of probabilities: take their logarithms first.": (
+            _read_off(lambda p, q, b: b * (np.exp(p) - np.exp(q)))
+        ),
+        "beta multiplies the whole, not the policy's part only.": OneOf(
+            [_read_off(lambda p, q, b: b * p - q), _read_off(lambda p, q, b: p - b * q)]
+        ),
+        "weighted by the policy: this is a term of KL, not a reward.": (
+            _read_off(lambda p, q, b: b * np.exp(p) * (p - q))
+        ),
         "the ratio is upside down: what the policy prefers to its reference has more reward.": (
             _read_off(lambda p, q, b: b * (q - p))
         ),
@@ -148,6 +238,26 @@ cancelled = expression_task(
         "beta is counted twice.": _sigma(β**2 * (GAP - REF_GAP)),
         "the reference is missing.": _sigma(β * GAP),
         "the sign of the reference's part.": _sigma(β * (GAP + REF_GAP)),
+        "these are probabilities to the first power: P takes them to the power beta, over those of "
+        "the reference.": OneOf([p[k] / (p[k] + p[j]), p[k] / p[j], q[k] / (q[k] + q[j])]),
+        "this is the odds: the probability is odds/(1 + odds).": (sp.exp(β * (GAP - REF_GAP))),
+        "this is minus the logarithm, the loss: the probability is asked for.": OneOf(
+            [sp.log(_sigma(β * (GAP - REF_GAP))), -sp.log(_sigma(β * (GAP - REF_GAP)))]
+        ),
+        "the logarithms are missing: rewards are beta log(pi/pi_ref).": OneOf(
+            [_sigma(β * (p[k] / q[k] - p[j] / q[j])), _sigma(β * (p[k] - p[j]))]
+        ),
+        "beta stands outside sigma: it belongs inside.": β * _sigma(GAP - REF_GAP),
+        "beta multiplies the policy's part only: the reference's part needs it too.": (
+            _sigma(β * GAP - REF_GAP)
+        ),
+        "the policy is missing: this knows the reference only.": OneOf(
+            [_sigma(-β * REF_GAP), _sigma(β * REF_GAP)]
+        ),
+        "k and j are any two responses: leave them as letters.": OneOf(
+            _sigma(β * (GAP - REF_GAP)).subs({k: a, j: b})
+            for a, b in [(1, 2), (2, 1), (1, 0), (0, 1)]
+        ),
         "Z is left over: the other response has the same one.": (
             _sigma(β * (GAP - REF_GAP) + β * sp.log(Z))
         ),
@@ -168,6 +278,8 @@ def _ballots(rng: np.random.Generator) -> list[Case]:
         (7, [(0, 1), (1, 2), (2, 3), (4, 5), (5, 4)]),  # a chain, a pair, a hermit
         (3, [(0, 1), (1, 2), (2, 0)]),  # everything connected: nothing may change
         (6, [(0, 1), (1, 0), (2, 1), (3, 4), (5, 4)]),  # two islands
+        (5, [(0, 1), (1, 2)]),  # two hermits
+        (4, []),  # nobody was compared
     ]:
         wins, place = np.zeros((size, size)), rng.permutation(size)
         for won, lost in pairs:
@@ -199,14 +311,15 @@ def _votes_fault(other: Any, reward: Floats, wins: Floats) -> str | None:
         return f"expected finite rewards of shape {reward.shape}, got {other!s:.80}."
     arrows = wins > 0
     compared, told = arrows | arrows.T, _reachable(arrows | arrows.T)
-    change = found - reward
     # Wide enough for the rounding of shifts up to 1e8, and too narrow for a chance coincidence.
-    moved = abs(change[:, None] - change) > 1e-7
+    moved = abs(_differences(found) - _differences(reward)) > 1e-7
+    if abs(found).max() > 1e8 and (moved & compared).any():
+        return "the numbers are so large that the digits of the rewards are lost: move by less."
     if (moved & compared).any():
         return _broken(found, reward, arrows, moved)
     if not (~told & ~moved).any():
         return None
-    if not change.any():
+    if (found == reward).all():
         return "these are the rewards that went in."
     return _unmoved(moved, told)
 
@@ -216,6 +329,12 @@ def _unmoved(moved: NDArray[np.bool_], told: NDArray[np.bool_]) -> str:
     if not moved.any():
         return "one number for all changes no difference: which responses can move on their own?"
     a, b = np.argwhere(~told & ~moved)[0]
+    hermits = told.sum(axis=1) == 1
+    if hermits[a] and hermits[b]:
+        return (
+            f"responses {a} and {b} were never compared, and their difference is as it was: "
+            "each is an island of its own."
+        )
     return (
         f"with {len(told)} responses in {_count(told)} islands: no chain of comparisons links "
         f"responses {a} and {b}, and yet their difference is as it was."
@@ -255,6 +374,7 @@ def _other_fault(answer: Any, rng: np.random.Generator) -> str | None:
         return function_fault(answer, _zero, [])
     faults: list[str] = []
 
+    @wraps(answer)
     def judged(reward: Floats, wins: Floats) -> float | None:
         before = reward.copy(), wins.copy()
         other = answer(reward, wins)
@@ -320,6 +440,8 @@ def _too_small(miss: float, reward: Floats, b: float) -> str:
     """Why a printed formula is right at these numbers, or nearly so."""
     if miss >= 1e-9:
         return f"at your numbers it is off by {miss:.2g} at most: make it 0.1 or more."
+    if len(reward) == 1:
+        return "a single response has no pair: take two or more."
     if np.ptp(reward) == 0:
         return "with equal rewards every vote is a coin flip: too easy to get right."
     if b == 1:

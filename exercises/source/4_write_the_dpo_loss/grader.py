@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dpo_edu import losses
+from dpo_edu._alike import same
 from dpo_edu.grading import (
     NOT_YET,
     Case,
@@ -54,6 +55,7 @@ margin = function_task(
     truth=_margin_from_loss,
     cases=_margins,
     tolerance=1e-8,
+    alone=True,
     mistakes={
         "beta is missing.": lambda w, x, rw, rx, *, beta: (w - x) - (rw - rx),
         "beta is counted twice.": lambda w, x, rw, rx, *, beta: beta**2 * (w - x - rw + rx),
@@ -73,6 +75,44 @@ margin = function_task(
         "policy with reference?": lambda w, x, rw, rx, *, beta: beta * (x - w - rx + rw),
         "this is the implicit reward of y_w alone: y_l has one too.": (
             lambda w, x, rw, rx, *, beta: beta * (w - rw)
+        ),
+        "brackets are missing: the reference's chosen is taken off, its rejected is added.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: beta * (w - x - rw - rx),
+                lambda w, x, rw, rx, *, beta: beta * (w - x) - rw - rx,
+                lambda w, x, rw, rx, *, beta: beta * w - x - (rw - rx),
+                lambda w, x, rw, rx, *, beta: beta * w - x - rw + rx,
+            ]
+        ),
+        "these are logarithms, and a margin is made of logarithms: no exp.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: beta * (np.exp(w - x) - np.exp(rw - rx)),
+                lambda w, x, rw, rx, *, beta: (
+                    beta * (np.exp(w) - np.exp(x) - np.exp(rw) + np.exp(rx))
+                ),
+                lambda w, x, rw, rx, *, beta: beta * (np.exp(w - rw) - np.exp(x - rx)),
+            ]
+        ),
+        "these are logarithms already: no second logarithm.": (
+            lambda w, x, rw, rx, *, beta: beta * (np.log(w / x) - np.log(rw / rx))
+        ),
+        "this is sigma of the margin or its loss: the margin itself is asked for.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: expit(beta * (w - x - rw + rx)),
+                lambda w, x, rw, rx, *, beta: -log_expit(beta * (w - x - rw + rx)),
+            ]
+        ),
+        "a margin may be negative: no absolute value, no maximum.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: np.abs(beta * (w - x - rw + rx)),
+                lambda w, x, rw, rx, *, beta: np.maximum(beta * (w - x - rw + rx), 0),
+            ]
+        ),
+        "the policy's part is missing: this is the reference's margin alone.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: beta * (rw - rx),
+                lambda w, x, rw, rx, *, beta: -beta * (rw - rx),
+            ]
         ),
         "the two implicit rewards are added: a margin is a difference.": (
             lambda w, x, rw, rx, *, beta: beta * (w - rw + x - rx)
@@ -124,7 +164,14 @@ def _softplus(s: Floats) -> Any:
 
 def _near_zero(rng: np.random.Generator) -> list[Case]:
     near = rng.normal(scale=2, size=4)
-    return [case(near), case(-2 * near)]
+    middle = rng.uniform([5, 7, 12, 20], [6, 9, 16, 30])
+    return [
+        case(near),
+        case(-2 * near),
+        case(np.array([0.0, 1.0, -1.0])),
+        case(middle),
+        case(-middle),
+    ]
 
 
 def _far_margins(rng: np.random.Generator) -> list[Case]:
@@ -147,6 +194,7 @@ pair_loss = function_task(
     cases=_near_zero,
     far=_far_margins,
     then=_flat_or_noisy,
+    alone=True,
     mistakes={
         "a minus is missing: the logarithm of a probability is negative.": lambda s: log_expit(s),
         "the sign of s: a pair that the policy ranks as the vote did (s > 0) must cost little.": (
@@ -162,6 +210,35 @@ pair_loss = function_task(
         ),
         "this logarithm has base 2: nats are asked for.": lambda s: -log_expit(s) / np.log(2),
         "this logarithm has base 10: nats are asked for.": lambda s: -log_expit(s) / np.log(10),
+        "s = 0, where every training starts, is left out: the loss there is log 2.": OneOf(
+            [
+                lambda s: _softplus(s) * (s != 0),
+                lambda s: np.where(s == 0, np.nan, _softplus(s)),
+                lambda s: np.where(s == 0, 1.0, _softplus(s)),
+            ]
+        ),
+        "log(1 + x) is missing: near s = 0 this is not the loss.": OneOf(
+            [
+                lambda s: np.maximum(0, -s) + np.exp(-np.abs(s)),
+                lambda s: np.exp(-s),
+            ]
+        ),
+        "the part max(0, -s) is missing: where the policy is wrong the loss grows like -s.": (
+            lambda s: np.log1p(np.exp(-np.abs(s)))
+        ),
+        "log(1 + exp(-s)) holds the absolute value of s: in max(0, -s) the sign must stay.": (
+            lambda s: np.abs(s) + np.log1p(np.exp(-np.abs(s)))
+        ),
+        "this is the hinge max(0, 1 - s): the loss is -log sigma(s).": (
+            lambda s: np.maximum(0, 1 - s)
+        ),
+        "this is a square: the loss is -log sigma(s).": OneOf(
+            [lambda s: (1 - s) ** 2, lambda s: (1 - expit(s)) ** 2]
+        ),
+        "this is -s: the loss is -log sigma(s), which is never negative.": lambda s: -s,
+        "exp(s) below stands for exp(-s): sigma(s) = 1/(1 + exp(-s)).": (
+            lambda s: -np.log(1 / (1 - np.exp(-s)))
+        ),
         "one loss for each pair, not their mean.": lambda s: -log_expit(s).mean(),
         "one loss for each pair, not their sum.": lambda s: -log_expit(s).sum(),
         OVERFLOWS: OneOf(
@@ -183,7 +260,7 @@ NAMES = (
     "weight as s goes to +inf",
     "weight as s goes to -inf",
 )
-PUBLISHED = 0.2  # beta
+PUBLISHED = 0.3  # beta
 WITHOUT_BETA = "beta is missing: the weight is beta sigma(-s)."
 
 
@@ -208,6 +285,11 @@ def _mistaken_at_the_reference(beta: float) -> tuple[dict[str, float], ...]:
             "full weight only goes to a vote that the policy contradicts.": beta,
             "sigma is not zero at zero.": 0.0,
             "this is beta sigma(0) sigma(0), the curvature's shape.": beta / 4,
+            "the weight has a positive sign: it says how hard a vote pulls.": -beta / 2,
+            "beta divides, and should multiply.": 1 / (2 * beta),
+            "this is the loss times beta: the weight holds sigma, no logarithm.": (
+                beta * float(np.log(2))
+            ),
         },
     )
 
@@ -219,18 +301,28 @@ def _mistaken_at_the_ends(beta: float) -> tuple[dict[str, float], ...]:
             "that is the other end: here the policy obeys the vote already.": beta,
             "that is the other end, and beta is missing.": 1.0,
             "that is the weight at s = 0.": beta / 2,
+            "sigma is at least 0 and at most 1, so the weight is bounded.": float("inf"),
         },
         {
             WITHOUT_BETA: 1.0,
             "that is the other end: here the policy contradicts the vote.": 0.0,
             "that is the weight at s = 0.": beta / 2,
             "sigma is at most 1, so the weight is bounded.": float("inf"),
+            "the weight has a positive sign: it says how hard a vote pulls.": -beta,
+            "beta divides, and should multiply.": 1 / beta,
         },
     )
 
 
 def _mistaken(beta: float) -> tuple[dict[str, float], ...]:
     return *_mistaken_at_the_reference(beta), *_mistaken_at_the_ends(beta)
+
+
+LECTURES = 0.1
+
+
+def _landmark_of(beta: float, name: str) -> float:
+    return _landmarks(beta)[NAMES.index(name)]
 
 
 def _one_wrong(beta: float) -> dict[str, tuple[float, ...]]:
@@ -255,6 +347,8 @@ def _landmarks_fault(answer: Any, _: np.random.Generator, beta: float) -> str | 
     for name, found, truth, mistakes in rows:
         # Three digits are enough, and the nearest mistake is more than 0.01 away.
         fault = value_fault(found, truth, mistakes, tolerance=1e-3)
+        if fault is not None and same(found, _landmark_of(LECTURES, name), 1e-3):
+            fault = f"beta is {beta} here, not {LECTURES} as in the lecture."
         if fault is not None:
             return f"{name}: {fault}"
     return None
@@ -288,9 +382,17 @@ def _both(weight: Callable[[Any, float], Any]) -> Function:
     return gradient
 
 
+def _but_at_zero(share: float) -> Callable[[Any, float], Any]:
+    """The weight with another share of beta at s = 0."""
+    return lambda s, b: np.where(s == 0, share * b, b * expit(-s))
+
+
 def _margins_near_zero(rng: np.random.Generator) -> list[Case]:
     sizes = [(3, 0.5), (4, 0.1), (3, 3.0)]
-    return [case(rng.normal(scale=2, size=n), beta=b) for n, b in sizes]
+    tried = [case(rng.normal(scale=2, size=n), beta=b) for n, b in sizes]
+    middle = rng.uniform([5, 7, 12], [6, 9, 16])
+    more = [np.array([0.0, 1.0, -1.0]), middle, -middle]
+    return [*tried, *(case(s, beta=0.7) for s in more)]
 
 
 def _margins_far_out(rng: np.random.Generator) -> list[Case]:
@@ -307,6 +409,7 @@ gradient = function_task(
     cases=_margins_near_zero,
     far=_margins_far_out,
     then=_noisy,
+    alone=True,
     mistakes={
         "both signs are the wrong way round: does the loss grow or fall as log pi(y_w) rises?": (
             _both(lambda s, b: -b * expit(-s))
@@ -325,6 +428,22 @@ gradient = function_task(
         ),
         "this is the derivative of sigma: the loss is the logarithm of it.": (
             _both(lambda s, b: b * expit(s) * expit(-s))
+        ),
+        "s = 0, where every training starts, is left out: the weight there is beta/2.": OneOf(
+            _both(_but_at_zero(share)) for share in (0.0, 1.0, np.nan)
+        ),
+        "this is the loss: its derivative has sigma and no logarithm.": OneOf(
+            [
+                _both(lambda s, b: b * _softplus(s)),
+                _both(lambda s, b: _softplus(s)),
+            ]
+        ),
+        "beta divides, and should multiply.": _both(lambda s, b: expit(-s) / b),
+        "both log-probabilities move s, in opposite directions: none has derivative 0.": (
+            lambda s, *, beta: (-beta * expit(-s), 0 * s)
+        ),
+        "the weights of a vote's two responses are equal and opposite: sigma(-s) in both.": (
+            lambda s, *, beta: (-beta * expit(-s), beta * expit(s))
         ),
         "divided by the number of pairs: each pair has its own gradient.": (
             _both(lambda s, b: b * expit(-s) / s.size)
@@ -396,7 +515,16 @@ def _cut(of_chosen: Function, of_rejected: Function) -> Function:
 
 
 def _pairs(rng: np.random.Generator) -> list[Case]:
-    return [case(*_log_probs(rng, n), beta=b) for n, b in [(2, 0.5), (4, 0.1), (3, 2.0)]]
+    tried = [case(*_log_probs(rng, n), beta=b) for n, b in [(2, 0.5), (4, 0.1), (3, 2.0)]]
+    chosen, rejected, *_ = _log_probs(rng, 3)
+    start = case(chosen, rejected, chosen.copy(), rejected.copy(), beta=0.5)  # s = 0 exactly
+    middle = rng.uniform([5, 8, 15], [6, 10, 18])
+    level = np.full(3, -40.0)
+    return [
+        *tried,
+        start,
+        *(case(level + s, level, level, level, beta=1.0) for s in (middle, -middle)),
+    ]
 
 
 def _far_pairs(rng: np.random.Generator) -> list[Case]:
@@ -421,7 +549,7 @@ def _in_parts(answer: Function, fault: str | None, cases: list[Case]) -> str | N
     """Where an unknown mistake shows first: in the loss or in one of its derivatives."""
     if fault is not None and "detach().numpy()" in fault:
         return "NumPy passes no gradient on, and detach() cuts it off: use torch's functions."
-    if fault is None or not fault.startswith("for "):
+    if fault is None or not fault.startswith(("for ", "close")):
         return fault
     for number, name in enumerate(("the loss", "its derivative by log pi(y_w)", "by log pi(y_l)")):
         part, answered = _part(number), _traced(answer)
@@ -443,6 +571,7 @@ dpo_loss = function_task(
     tolerance=TOLERANCE,
     through=_traced,
     then=_in_parts,
+    alone=True,
     mistakes={
         "the values are right, but no gradient comes back: detach(), item(), numpy(), "
         "no_grad() and torch.tensor() cut the graph.": _cut(Tensor.detach, Tensor.detach),
@@ -451,6 +580,59 @@ dpo_loss = function_task(
         ),
         "no gradient reaches log pi(y_l): only the reference is a constant.": (
             _cut(Tensor.double, Tensor.detach)
+        ),
+        "the values are right, but at s = 0, where every training starts, the formula has a kink: "
+        "autograd takes its slope from one side: torch has a function for log sigma.": OneOf(
+            [
+                _of(lambda s: torch.relu(-s) + torch.log1p(torch.exp(-s.abs()))),
+                _of(lambda s: (-s).clamp(min=0) + torch.log1p(torch.exp(-s.abs()))),
+            ]
+        ),
+        "the values are right, the gradient is nan: torch.where differentiates both branches, "
+        "and 0 times infinity is nan.": OneOf(
+            [
+                _of(
+                    lambda s: torch.where(
+                        s > 0, torch.log1p(torch.exp(-s)), torch.log1p(torch.exp(s)) - s
+                    )
+                ),
+                _of(lambda s: torch.where(s > -30, torch.log1p(torch.exp(-s)), -s)),
+            ]
+        ),
+        "an epsilon or a clamp hides log 0: the loss levels off where the policy is most wrong, "
+        "and its gradient ends there.": OneOf(
+            [
+                *(
+                    _of(lambda s, e=10.0**-place: -torch.log(torch.sigmoid(s) + e))
+                    for place in range(5, 16)
+                ),
+                *(
+                    _of(lambda s, e=10.0**-place: -torch.log(torch.sigmoid(s).clamp(min=e)))
+                    for place in range(5, 16)
+                ),
+                *(
+                    _of(lambda s, most=most: -logsigmoid(s.clamp(-most, most)))
+                    for most in (10.0, 20.0, 30.0, 50.0, 100.0)
+                ),
+            ]
+        ),
+        "brackets are missing: the reference's chosen is taken off, its rejected is added.": (
+            lambda w, x, rw, rx, *, beta: -logsigmoid(beta * (w - x - rw - rx))
+        ),
+        "this is the hinge max(0, -s) or max(0, 1 - s): the loss is -log sigma(s).": OneOf(
+            [
+                _of(lambda s: torch.relu(-s)),
+                _of(lambda s: torch.relu(1 - s)),
+            ]
+        ),
+        "this is the margin itself: the loss is -log sigma of it.": OneOf(
+            [_of(lambda s: s), _of(lambda s: -s)]
+        ),
+        "this is IPO's square, not -log sigma.": OneOf(
+            [
+                lambda w, x, rw, rx, *, beta: (w - x - rw + rx - 1 / (2 * beta)) ** 2,
+                _of(lambda s: (s - 1) ** 2),
+            ]
         ),
         "one loss for each pair, not their mean: whoever trains decides how to average.": (
             _of(lambda s: -logsigmoid(s).mean())
@@ -474,7 +656,13 @@ dpo_loss = function_task(
         ),
         "this is 1 - sigma(s): the loss is a logarithm.": _of(lambda s: torch.sigmoid(-s)),
         "at margins of 1000 sigma is 0 or exp is infinite, and the gradient is lost: torch has "
-        "a function for log sigma.": _of(lambda s: -torch.sigmoid(s).log()),
+        "a function for log sigma.": OneOf(
+            [
+                _of(lambda s: -torch.sigmoid(s).log()),
+                _of(lambda s: torch.log1p(torch.exp(-s))),
+                _of(lambda s: torch.log(1 + torch.exp(-s))),
+            ]
+        ),
     },
 )
 
@@ -489,10 +677,16 @@ def _texts(
     scale: float = 1.0,
     level: float = 0.0,
 ) -> Case:
-    """Logits, tokens and the mask of the response, between a prompt and padding of any length."""
+    """Logits, tokens and the mask of the response, between a prompt and padding of any length.
+
+    The first row has some padding, the last one a response of two tokens; of three and more rows
+    the second has a long prompt, and its response ends at the last place.
+    """
     prompt = rng.integers(1, 3, size=rows)
     end = rng.integers(prompt + 1, length + 1)
-    end[0], end[-1] = length - 1, prompt[-1] + 2  # some padding; a response of two tokens
+    end[0], end[-1] = length - 1, prompt[-1] + 2
+    if rows > 2:
+        prompt[1], end[1] = length - 3, length
     place = np.arange(length)
     mask = (place >= prompt[:, None]) & (place < end[:, None])
     tokens = np.where(place < end[:, None], rng.integers(0, words, size=(rows, length)), 0)
@@ -536,6 +730,27 @@ def _next_place(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     return (_picked(logits[:, 1:].log_softmax(-1), tokens[:, :-1]) * mask[:, :-1]).sum(-1)
 
 
+def _place(mask: Tensor) -> Tensor:
+    return torch.arange(mask.shape[1]).expand(mask.shape)
+
+
+def _first_and_last(mask: Tensor) -> tuple[Tensor, Tensor]:
+    first = torch.where(mask, _place(mask), mask.shape[1]).amin(-1, keepdim=True)
+    return first, torch.where(mask, _place(mask), -1).amax(-1, keepdim=True)
+
+
+def _without_last(mask: Tensor) -> Tensor:
+    return mask & (_place(mask) < _first_and_last(mask)[1])
+
+
+def _with_prompt(mask: Tensor) -> Tensor:
+    return _place(mask) <= _first_and_last(mask)[1]
+
+
+def _with_padding(mask: Tensor) -> Tensor:
+    return _place(mask) >= _first_and_last(mask)[0]
+
+
 def _a_few_texts(rng: np.random.Generator) -> list[Case]:
     return [_texts(rng, 1, 4, 2), _texts(rng, 3, 6, 5), _texts(rng, 4, 8, 3, scale=2.0)]
 
@@ -558,6 +773,7 @@ sequence_log_probs = function_task(
     far=_large_logits,
     tolerance=1e-5,
     through=_in_numpy,
+    alone=True,
     mistakes={
         "this is the mean over the tokens: the chain rule adds logarithms up, and the mean has "
         "another optimum.": lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.sum(-1),
@@ -587,6 +803,33 @@ sequence_log_probs = function_task(
         ),
         "this is the probability: its logarithm is asked for.": (
             lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1).exp()
+        ),
+        "the last token of the response is dropped: the mask says where it ends.": OneOf(
+            [
+                lambda z, y, m: (_shifted(z, y) * _without_last(m)[:, 1:]).sum(-1),
+                lambda z, y, m: (_shifted(z, y)[:, :-1] * m[:, 1:-1]).sum(-1),
+            ]
+        ),
+        "the prompt is counted too: only places where the mask is True belong to y.": (
+            lambda z, y, m: (_shifted(z, y) * _with_prompt(m)[:, 1:]).sum(-1)
+        ),
+        "padding is counted too: only places where the mask is True belong to y.": (
+            lambda z, y, m: (_shifted(z, y) * _with_padding(m)[:, 1:]).sum(-1)
+        ),
+        "the mask is upside down: True is the response.": (
+            lambda z, y, m: (_shifted(z, y) * ~m[:, 1:]).sum(-1)
+        ),
+        "this is the mean over all places: the chain rule adds logarithms up.": OneOf(
+            [
+                lambda z, y, m: (_shifted(z, y) * m[:, 1:]).mean(-1),
+                lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.shape[-1],
+            ]
+        ),
+        "this sums over all words of the vocabulary: pick the token that stands there.": (
+            lambda z, y, m: (z[:, :-1].log_softmax(-1).sum(-1) * m[:, 1:]).sum(-1)
+        ),
+        "each row is cut at its length, or one cut for all: prompts have different lengths.": (
+            lambda z, y, m: _shifted(z, y)[:, int(m[0].int().argmax()) - 1 :].sum(-1)
         ),
         "the sign: a log-probability is negative (cross_entropy gives minus it).": (
             lambda z, y, m: -(_shifted(z, y) * m[:, 1:]).sum(-1)

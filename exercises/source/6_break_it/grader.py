@@ -76,6 +76,8 @@ def _duels(rng: np.random.Generator) -> list[Case]:
     few, many = rng.integers(1, 9, size=2).tolist()
     return [
         case(3, 1, beta=0.5),
+        case(many, many, beta=0.5),
+        case(few, few, beta=0.3, smoothing=0.1),
         case(few, few + many, beta=2.0),
         case(few + 0.5, many, beta=0.1, smoothing=0.2),
         case(few, 0, beta=0.1, smoothing=rng.uniform(0.05, 0.2)),
@@ -100,6 +102,50 @@ best_margin = function_task(
         "this is the share of wins: which s makes sigma(s) equal to it?": _of_share(lambda p, b: p),
         "this is log of the share: the votes against it pull too; use the odds.": (
             _of_share(lambda p, b: np.log(p) / b)
+        ),
+        "a tie asks for h = 0: nan comes from a quotient of zeros.": (
+            lambda wins, losses, *, beta, smoothing=0.0: (
+                np.nan if wins == losses else logit(_share(wins, losses, smoothing)) / beta
+            )
+        ),
+        "a pseudo-vote is added to each side: these votes ask for what they are.": OneOf(
+            lambda wins, losses, *, beta, smoothing=0.0, more=more: (
+                logit(_share(wins + more, losses + more, smoothing)) / beta
+            )
+            for more in (0.5, 1.0)
+        ),
+        "this is infinite whenever nobody objects: smoothing makes it finite.": (
+            lambda wins, losses, *, beta, smoothing=0.0: (
+                logit(_share(wins, losses, smoothing if wins and losses else 0.0)) / beta
+            )
+        ),
+        "the logarithm has base 10 or 2: log-ratios are in nats.": OneOf(
+            [
+                _of_share(lambda p, b: logit(p) / b / np.log(10)),
+                _of_share(lambda p, b: logit(p) / b / np.log(2)),
+            ]
+        ),
+        "this is sigma of a share: its inverse is asked for.": OneOf(
+            [
+                _of_share(lambda p, b: expit(p) / b),
+                _of_share(lambda p, b: expit(p / b)),
+                _of_share(lambda p, b: expit(b * p)),
+            ]
+        ),
+        "this is the difference of the votes or the shares: the margin is its log-odds.": OneOf(
+            [
+                lambda wins, losses, *, beta, smoothing=0.0: (wins - losses) / beta,
+                lambda wins, losses, *, beta, smoothing=0.0: (
+                    (wins - losses) / (wins + losses) / beta
+                ),
+            ]
+        ),
+        "infinity has the wrong sign: where the first never wins there is no end downwards.": (
+            lambda wins, losses, *, beta, smoothing=0.0: (
+                np.inf
+                if _share(wins, losses, smoothing) in (0, 1)
+                else logit(_share(wins, losses, smoothing)) / beta
+            )
         ),
         "this is a ratio: a margin is a difference of logarithms.": (
             _of_share(lambda p, b: p / (1 - p) / b)
@@ -142,6 +188,10 @@ def _tilted(margin: Callable[[float, float], float], *, against: bool = False) -
     return policy
 
 
+def _at_margin(ref: Floats, h: float) -> Any:
+    return softmax(np.log(ref) + np.array([h, 0.0]))
+
+
 def _ipo_without_reference(wins: float, losses: float, ref: Floats, *, tau: float) -> Any:
     return _ipo(wins, losses, np.full(2, 0.5), tau=tau)
 
@@ -178,7 +228,36 @@ ipo_policy = function_task(
         "this weighs the votes for it only: those against it ask for -1/(2 tau), not for 0.": (
             _tilted(lambda p, t: p / (2 * t))
         ),
-        "the 2 beside tau is missing.": _tilted(lambda p, t: (2 * p - 1) / t),
+        "the margin is twice too large: is the 2 beside tau missing, or did one response get h "
+        "and the other -h?": _tilted(lambda p, t: (2 * p - 1) / t),
+        "the votes ask for their mean, not their sum: divide by wins + losses.": (
+            lambda w, x, ref, *, tau: _at_margin(ref, (w - x) / (2 * tau))
+        ),
+        "this does not sum to 1: divide by the sum of the two.": OneOf(
+            [
+                lambda w, x, ref, *, tau: ref * np.exp([_ipo_margin(w, x, ref, tau=tau), 0.0]),
+                lambda w, x, ref, *, tau: (
+                    ref * np.exp(np.array([0.5, -0.5]) * _ipo_margin(w, x, ref, tau=tau))
+                ),
+            ]
+        ),
+        "this is the share of the votes: IPO asks for a margin.": (
+            lambda w, x, ref, *, tau: np.array([w, x]) / (w + x)
+        ),
+        "this is DPO's policy or its chance: IPO's loss is a parabola.": (
+            lambda w, x, ref, *, tau: _at_margin(ref, logit(w / (w + x)))
+        ),
+        "this is the reference: the votes must move it.": lambda w, x, ref, *, tau: ref,
+        "the exponential is missing: h is a difference of logarithms.": (
+            lambda w, x, ref, *, tau: (
+                ref
+                * np.array([_ipo_margin(w, x, ref, tau=tau), 1.0])
+                / (ref * np.array([_ipo_margin(w, x, ref, tau=tau), 1.0])).sum()
+            )
+        ),
+        "the reference is added: it multiplies exp(h).": (
+            lambda w, x, ref, *, tau: softmax(ref + np.array([_ipo_margin(w, x, ref, tau=tau), 0]))
+        ),
         "tau multiplies: a small tau is a long leash and asks for a large margin.": OneOf(
             [
                 _tilted(lambda p, t: (2 * p - 1) * 2 * t),
@@ -232,6 +311,18 @@ def _labels(wins: Floats) -> Any:
     return np.array([next(k for k, g in enumerate(groups) if y in g) for y in range(len(wins))])
 
 
+def _in_part(wins: Floats, number: int) -> Any:
+    part = preferences.components(wins)[number]
+    inside = np.isin(np.arange(len(wins)), part)
+    return np.logical_and.outer(inside, inside)
+
+
+def _largest_part(wins: Floats) -> Any:
+    part = max(preferences.components(wins), key=len)
+    inside = np.isin(np.arange(len(wins)), part)
+    return np.logical_and.outer(inside, inside)
+
+
 def _coverage(rng: np.random.Generator) -> list[Case]:
     """A long chain of one-sided votes, islands, a response that nobody compared."""
     chain = np.diag(np.ones(6), 1)
@@ -240,8 +331,11 @@ def _coverage(rng: np.random.Generator) -> list[Case]:
     islands[[0, 1, 2, 4], [1, 0, 3, 2]] = [3, 1, 0.5, 2]
     shuffled = rng.permutation(6)
     whole = rng.integers(1, 5, size=(4, 4)) * (1.0 - np.eye(4))
+    hermits = np.zeros((5, 5))
+    hermits[[2, 3, 4], [3, 4, 2]] = [1, 2, 1]
     return [
         case(islands),
+        case(hermits),
         case(chain[np.ix_(order, order)]),
         case(islands[np.ix_(shuffled, shuffled)]),
         case(whole),
@@ -268,6 +362,34 @@ identified = function_task(
         "to tell a difference one vote is enough.": lambda w: _reach(w) & _reach(w).T,
         "the diagonal: the difference of a reward to itself is known.": (
             lambda w: _known(w) & ~np.eye(len(w), dtype=bool)
+        ),
+        "a response that nobody compared is known beside itself: the diagonal is True.": (
+            lambda w: _known(w) & ~np.diag((w + w.T).sum(axis=1) == 0)
+        ),
+        "only one part is marked: all of them are islands on their own.": OneOf(
+            [
+                lambda w: _in_part(w, 0),
+                lambda w: _in_part(w, 0) | np.eye(len(w), dtype=bool),
+                lambda w: _in_part(w, -1),
+                lambda w: _largest_part(w),
+                lambda w: _largest_part(w) | np.eye(len(w), dtype=bool),
+            ]
+        ),
+        "this is True everywhere: what no chain of votes connects is not known.": (
+            lambda w: np.ones(w.shape, dtype=bool)
+        ),
+        "this is False everywhere, but for the diagonal: chains of votes tell differences.": OneOf(
+            [lambda w: np.eye(len(w), dtype=bool), lambda w: np.zeros(w.shape, dtype=bool)]
+        ),
+        "this counts votes or comparisons: only True and False are asked for.": OneOf(
+            [lambda w: w, lambda w: w + w.T]
+        ),
+        "only pairs with votes in both directions count here: one vote is enough.": OneOf(
+            [
+                lambda w: (w > 0) & (w.T > 0),
+                lambda w: ((w > 0) & (w.T > 0)) | np.eye(len(w), dtype=bool),
+                lambda w: _walks(w * (w.T > 0), both_ways=True, most=len(w)),
+            ]
         ),
         "True and False are swapped.": lambda w: ~_known(w),
         "two responses may both have been compared, and never with the same part.": _ever_compared,
@@ -335,6 +457,8 @@ def _groups(rng: np.random.Generator) -> list[Case]:
     return [
         case(np.array([0.1, 0.2, 0.3, 0.4]), [2, 3], 0.9),
         case(rng.dirichlet(np.full(5, 3.0)), [0, 3], 0.25),
+        case(rng.dirichlet(np.full(4, 3.0)), [1], rng.uniform(0.5, 0.9)),
+        case(rng.dirichlet(np.full(7, 3.0)), [6, 0, 3, 2], rng.uniform(0.7, 0.9)),
         case(rng.dirichlet(np.full(6, 3.0)), [4, 1, 2], rng.uniform(0.05, 0.15)),
     ]
 
@@ -347,6 +471,25 @@ twin = function_task(
         "probability is spread evenly in a part: its votes would notice. What must stay there?": (
             OneOf([_spread, _spread_inside, _spread_outside])
         ),
+        "this is the policy that came in: the group must get `mass`.": lambda p, g, m: p,
+        "the group is as it was: it must get `mass`, and the rest what is left.": OneOf(
+            [
+                lambda p, g, m: np.where(_in(p, g), p, _twin(p, g, m)),
+            ]
+        ),
+        "each response of the group gets all of `mass`: they share it.": OneOf(
+            [
+                lambda p, g, m: np.where(_in(p, g), m, _twin(p, g, m)),
+                lambda p, g, m: np.where(_in(p, g), m, p),
+            ]
+        ),
+        "the rest is zero: it keeps 1 - mass, in the old proportions.": (
+            lambda p, g, m: np.where(_in(p, g), _twin(p, g, m), 0)
+        ),
+        "this adds `mass` to the logits of the group: which number gives it that mass?": (
+            lambda p, g, m: softmax(np.log(p) + m * _in(p, g))
+        ),
+        "these are logarithms: the policy is asked for.": lambda p, g, m: np.log(_twin(p, g, m)),
         "the rest is as before, so this does not sum to 1: it must shrink or grow.": _group_alone,
         "normalising at the end moved the mass of the group away from `mass`.": _renormalised,
         "the group has the mass of the rest: are the two swapped?": (
@@ -421,11 +564,42 @@ def _how_often(answer: Function, fault: str | None, cases: list[Case]) -> str | 
     """Features without a known mistake are told for how many policies they do it."""
     if fault is None or not fault.startswith("for "):
         return fault
-    falls = [bool((at.of(_outcome(answer)) < 0).all()) for at in cases]
-    return (
-        f"both fall for {sum(falls)} of {len(falls)} policies: where the others are rare, "
-        "they must stand out more."
+    if (said := _ignoring(answer)) is not None:
+        return said
+    moves = [at.of(_outcome(answer)) for at in cases]
+    falls = [bool((move < 0).all()) for move in moves]
+    at, move = next(
+        (at, move) for at, move, fall in zip(cases, moves, falls, strict=True) if not fall
     )
+    how = {1: "rises", 0: "stands still", -1: "falls"}
+    rare = (
+        ": where the others are rare, they must stand out more"
+        if all(falls[place] for place in OFTEN)
+        else ""
+    )
+    return (
+        f"both fall for {sum(falls)} of {len(falls)} policies{rare}; "
+        f"for {at.in_words(_both_fall)} the chosen response {how[int(move[0])]}, "
+        f"the rejected one {how[int(move[1])]}."
+    )
+
+
+OFTEN = [0, 1, 3]  # the policies of which the others are not rare
+
+
+def _ignoring(answer: Function) -> str | None:
+    """Whether the features depend on chance, or not on who is chosen and rejected."""
+    policy = np.array([0.4, 0.3, 0.2, 0.1])
+    pairs = [(0, 1), (0, 1), (1, 0), (2, 3)]
+    try:
+        first, again, *others = [np.array(answer(policy.copy(), *pair), float) for pair in pairs]
+    except Exception:  # then there is something else to say about it
+        return None
+    if not np.array_equal(first, again):
+        return "the same arguments give other features the next time: no random numbers."
+    if all(np.array_equal(first, other) for other in others):
+        return "the features are the same whoever is chosen and rejected: use these arguments."
+    return None
 
 
 dragging_features = function_task(

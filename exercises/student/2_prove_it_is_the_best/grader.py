@@ -10,12 +10,10 @@ from scipy.special import logsumexp, rel_entr, softmax
 
 from dpo_edu import symbolic
 from dpo_edu.grading import (
-    NOT_YET,
     Case,
     OneOf,
     case,
     expression_task,
-    function_fault,
     function_task,
 )
 from dpo_edu.symbolic import Z, i, p, q, r, total, β
@@ -61,18 +59,19 @@ def _kl(policy: Floats, ref: Floats) -> Any:
     return rel_entr(policy, ref).sum(axis=-1)
 
 
-def _nearly(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
-    """What is right but for an epsilon is told so."""
-    if fault in (None, NOT_YET) or function_fault(answer, _objective, cases, tolerance=1e-2):
-        return fault
-    return "close, but not equal: no epsilon in the logarithm; where the policy is 0 the term is 0."
+EPSILONS = [10.0**-place for place in range(2, 9)]  # smaller ones make no difference
+
+
+def _with(epsilon: float, where: Function) -> Function:
+    """The objective with an epsilon against log 0."""
+    return _variant(_mean, lambda p, q: (p * where(p, q, epsilon)).sum(axis=-1))
 
 
 objective = function_task(
     "objective",
     truth=_objective,
     cases=_policies,
-    then=_nearly,
+    alone=True,
     mistakes={
         "0 log 0 comes out as nan: where the policy is 0 the term is 0.": (
             _variant(_mean, lambda p, q: (p * np.log(p / q)).sum(axis=-1))
@@ -86,6 +85,45 @@ objective = function_task(
         ),
         "this is KL(ref || pi): the expectation of the log-ratio is under the policy.": (
             _variant(_mean, lambda p, q: _kl(q, p))
+        ),
+        "no epsilon in the logarithm: where the policy is 0 the term is 0.": OneOf(
+            _with(epsilon, where)
+            for epsilon in EPSILONS
+            for where in (
+                lambda p, q, e: np.log((p + e) / (q + e)),
+                lambda p, q, e: np.log(p / (q + e) + e),
+                lambda p, q, e: np.log(p + e) - np.log(q),
+            )
+        ),
+        "this logarithm has base 2 or 10: nats are asked for.": OneOf(
+            _variant(_mean, _kl, lambda b, base=base: b / np.log(base)) for base in (2, 10)
+        ),
+        "the weight pi in front of the logarithm is missing.": (
+            _variant(_mean, lambda p, q: np.log(p / q).sum(axis=-1))
+        ),
+        "this is the expected reward alone: where is KL?": _variant(
+            _mean, lambda p, q: 0 * _kl(p, q)
+        ),
+        "this is KL and its price alone: where is the reward?": OneOf(
+            [
+                _variant(lambda p, r: 0 * _mean(p, r), _kl),
+                _variant(lambda p, r: 0 * _mean(p, r), _kl, lambda b: -b),
+            ]
+        ),
+        "the reference is missing: KL compares with it.": (
+            _variant(_mean, lambda p, q: rel_entr(p, np.ones_like(p)).sum(axis=-1))
+        ),
+        "this is one term for each response: sum over the last axis.": (
+            _variant(lambda p, r: p * r, rel_entr)
+        ),
+        "summed over the prompts: the responses are on the last axis.": (
+            _variant(lambda p, r: (p * r).sum(axis=0), lambda p, q: rel_entr(p, q).sum(axis=0))
+        ),
+        "beta multiplies the reward as well: only KL has it.": (
+            lambda policy, reward, ref, *, beta: beta * (_mean(policy, reward) - _kl(policy, ref))
+        ),
+        "the rewards are weighted by the reference: their expectation is under the policy.": (
+            lambda policy, reward, ref, *, beta: _mean(ref, reward) - beta * _kl(policy, ref)
         ),
         "the rewards have no weights: their expectation is under the policy.": (
             _variant(lambda p, r: r.mean(axis=-1), _kl)
@@ -135,6 +173,20 @@ completed = expression_task(
         ),
         "this is -J/beta, which source B minimises: J itself is asked for.": (PRICE - TOP) / β,
         "where is the constant?": -PRICE,
+        "this is the constant: where is the distance?": TOP,
+        "log Z, not Z, is the constant.": OneOf([β * Z - PRICE, Z - PRICE]),
+        "the weight pi in front of the logarithm is missing.": TOP - β * total(sp.log(p[i] / STAR)),
+        "a sum is missing: total(...) adds up over the responses.": (
+            TOP - β * p[i] * sp.log(p[i] / STAR)
+        ),
+        "the sign of the constant: J(pi*) = beta log Z.": -TOP - PRICE,
+        "beta is missing in the exponent of pi*.": (
+            TOP - β * _divergence(p[i], q[i] * sp.exp(r[i]) / Z)
+        ),
+        "the reference is missing in pi*.": TOP - β * _divergence(p[i], sp.exp(r[i] / β) / Z),
+        "Z is counted twice: star is divided by it already.": (
+            TOP - β * _divergence(p[i], STAR / Z)
+        ),
     },
 )
 
@@ -180,6 +232,18 @@ def _distance(policy: Floats, reward: Floats, ref: Floats, b: float) -> Any:
     return _terms(policy, _log_star(reward, ref, b)).sum(axis=-1)
 
 
+def _less_the_best(best: Function) -> Function:
+    """J(pi*) by exponents less a maximum, minus J."""
+
+    def gap(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
+        top = best(reward)
+        log_z = np.log((ref * np.exp((reward - top) / beta)).sum(axis=-1))
+        summit = np.squeeze(top, axis=-1) if np.ndim(top) == reward.ndim else top
+        return summit + beta * log_z - _objective(policy, reward, ref, beta=beta)
+
+    return gap
+
+
 def _beside_problems(rng: np.random.Generator) -> list[Case]:
     """The policies of task 1, the best policy itself, and rewards of 1000."""
     reward, ref = rng.normal(size=4), rng.dirichlet(np.ones(4))
@@ -189,13 +253,17 @@ def _beside_problems(rng: np.random.Generator) -> list[Case]:
     low = case(
         rng.dirichlet(np.full(3, 5.0)), rng.normal(size=3) - 1000, ref[1:] / ref[1:].sum(), beta=1.0
     )
-    return [*_policies(rng), best, large, low]
+    without = case(np.array([1.0, 0.0]), np.array([0.0, 1000.0]), np.array([1.0, 0.0]), beta=1.0)
+    pair = rng.dirichlet(np.ones(2), size=(2, 2))
+    levels = np.array([[1000.0, 999.0], [0.0, 1.0]]) + rng.normal()
+    return [*_policies(rng), best, large, low, without, case(pair[0], levels, pair[1], beta=1.0)]
 
 
 gap = function_task(
     "gap",
     truth=_best_minus_reached,
     cases=_beside_problems,
+    alone=True,
     mistakes={
         "exp(r/beta) overflows at rewards of 1000: stay in logarithms, as logsumexp does.": OneOf(
             [
@@ -229,6 +297,47 @@ gap = function_task(
         "this is J(pi*) - J(ref): what does the policy in question reach?": (
             lambda p, r, q, *, beta: _best_minus_reached(q, r, q, beta=beta)
         ),
+        "the maximum is taken over responses that the reference does not have: exp of the others "
+        "underflows, and Z with them.": OneOf(
+            [_less_the_best(lambda r: r.max(axis=-1, keepdims=True))]
+        ),
+        "one maximum for all prompts: another prompt may lie a thousand below it; each row needs "
+        "its own.": OneOf([_less_the_best(lambda r: r.max())]),
+        "the reference is missing in Z: its weights are pi_ref exp(r/beta).": (
+            lambda p, r, q, *, beta: (
+                beta * logsumexp(r / beta, axis=-1) - _objective(p, r, q, beta=beta)
+            )
+        ),
+        "beta is missing in pi*: the reward is divided by it.": OneOf(
+            [
+                _price(lambda p, r, q, b: _terms(p, _log_star(r, q, 1.0)).sum(axis=-1)),
+                lambda p, r, q, *, beta: (
+                    beta * logsumexp(r, b=q, axis=-1) - _objective(p, r, q, beta=beta)
+                ),
+            ]
+        ),
+        "beta multiplies the reward in pi*: it must divide.": OneOf(
+            [
+                _price(lambda p, r, q, b: _terms(p, _log_star(r, q, 1 / b)).sum(axis=-1)),
+                lambda p, r, q, *, beta: (
+                    beta * logsumexp(beta * r, b=q, axis=-1) - _objective(p, r, q, beta=beta)
+                ),
+            ]
+        ),
+        "log Z is in nats: J(pi*) is beta log Z.": (
+            lambda p, r, q, *, beta: (
+                logsumexp(r / beta, b=q, axis=-1) - _objective(p, r, q, beta=beta)
+            )
+        ),
+        "this is J(pi*) alone: take off what the policy reaches.": (
+            lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1)
+        ),
+        "this is the difference of expected rewards: the prices of KL are missing.": (
+            lambda p, r, q, *, beta: _mean(_star(r, q, beta) - p, r)
+        ),
+        "the largest reward is not J(pi*): getting there costs KL.": (
+            lambda p, r, q, *, beta: r.max(axis=-1) - _objective(p, r, q, beta=beta)
+        ),
         "a mean over responses where a sum belongs.": (
             _price(lambda p, r, q, b: _terms(p, _log_star(r, q, b)).mean(axis=-1))
         ),
@@ -244,14 +353,15 @@ gap = function_task(
 def _tables(rng: np.random.Generator) -> list[Case]:
     """Six tables in which another response is missing each time.
 
-    The probabilities are far apart, so rounding cannot hide the missing one.
+    Printed to four digits; the probabilities are so far apart that rounding hides nothing.
     """
     tables = []
     for missing in rng.permutation(6):
         star = rng.permutation([0.34, 0.25, 0.18, 0.12, 0.07, 0.04])
         ref, b = rng.dirichlet(np.full(6, 5.0)), rng.choice([0.25, 0.5, 2.0])
         reward = b * np.log(star / ref) + rng.normal()
-        tables.append(case(star / (1 - star[missing]), reward, ref, beta=float(b)))
+        printed = (star / (1 - star[missing])).round(4)
+        tables.append(case(printed, reward, ref, beta=float(b)))
     return tables
 
 
@@ -267,8 +377,8 @@ missing_response = function_task(
     cases=_tables,
     tolerance=1e-6,
     mistakes={
-        "this is the largest entry: all entries are too large by the same factor, "
-        "so their size does not betray the missing one.": (
+        "this is the largest entry, which is also the one nearest to the sum: all are too large by "
+        "the same factor, so their size does not betray the missing one.": (
             lambda printed, reward, ref, *, beta: np.argmax(printed)
         ),
         "this is the smallest entry: the entries are what they are, only Z is too small.": (
@@ -280,6 +390,32 @@ missing_response = function_task(
         ),
         "this is the response with the lowest reward, whatever the table says.": (
             lambda printed, reward, ref, *, beta: np.argmin(reward)
+        ),
+        "this is 0 whatever the table: if it looks for an entry equal to the excess, four printed "
+        "digits spoil that; take the nearest.": OneOf(
+            [
+                lambda printed, *given, beta: np.argmax(printed == printed.sum() - 1),
+                lambda printed, *given, beta: np.argmax(np.isclose(printed, printed.sum() - 1)),
+                lambda printed, *given, beta: int(np.argmax(printed.sum() - printed == 1)),
+            ]
+        ),
+        "the excess is an entry of the printed table, not of the true policy.": (
+            OneOf(
+                [
+                    lambda printed, reward, ref, *, beta: np.argmin(
+                        np.abs(_star(reward, ref, beta) - (printed.sum() - 1))
+                    ),
+                ]
+            )
+        ),
+        "this is the response with the largest reward, whatever the table says.": (
+            lambda printed, reward, ref, *, beta: np.argmax(reward)
+        ),
+        "this is the most likely response of the reference, whatever the table says.": (
+            lambda printed, reward, ref, *, beta: np.argmax(ref)
+        ),
+        "this is the index from the end: count from 0 at the front.": (
+            lambda *given, beta: _by_trying(*given, beta=beta) - len(given[0])
         ),
         "responses are counted from 0.": lambda *given, beta: 1 + _by_trying(*given, beta=beta),
         "this is its entry in the table: at which index does it stand?": (
@@ -316,6 +452,17 @@ repaired = expression_task(
         "the reference has got lost.": _summit(β, r[i] / β, 1),
         "this is Z and its factor: where is the logarithm?": β * PARTITION,
         "right as far as it goes: write Z out, its exponent is in question.": β * sp.log(Z),
+        "beta outside has changed its sign.": _summit(-β, r[i] / β),
+        "the exponent has changed its sign.": _summit(β, -r[i] / β),
+        "the logarithm stands inside the sum: it is one of the whole sum.": OneOf(
+            [
+                β * total(sp.log(q[i] * sp.exp(r[i] / β))),
+                β * total(q[i] * sp.log(sp.exp(r[i] / β))),
+            ]
+        ),
+        "a sum is missing: Z adds up over the responses.": β * sp.log(q[i] * sp.exp(r[i] / β)),
+        "the reference stands outside the exponential.": _summit(β, q[i] * r[i] / β, 1),
+        "beta stands inside the logarithm: it multiplies it.": sp.log(β * PARTITION),
     },
 )
 
@@ -366,7 +513,7 @@ swap_loss = function_task(
             _between(_star, _swapped, _right, _inverse)
         ),
         "the sign: a loss is J(pi*) minus the rest.": _between(_swapped, _star, _right, _right),
-        "0 for every beta: is beta swapped in the policy at all?": (
+        "0 for every beta: beta must be swapped in the policy, and must not be swapped in J.": (
             lambda reward, ref, *, beta: np.zeros(reward.shape[:-1])
         ),
         "this is the divergence in nats: which factor makes it reward?": (
@@ -376,6 +523,49 @@ swap_loss = function_task(
             lambda reward, ref, *, beta: (
                 beta * _kl(_star(reward, ref, beta), _swapped(reward, ref, beta))
             )
+        ),
+        "W is missing: the swapped policy must sum to 1.": OneOf(
+            [
+                lambda reward, ref, *, beta: (
+                    _objective(_star(reward, ref, beta), reward, ref, beta=beta)
+                    - _objective(ref * np.exp(beta * reward), reward, ref, beta=beta)
+                ),
+                lambda reward, ref, *, beta: (
+                    beta
+                    * rel_entr(ref * np.exp(beta * reward), _star(reward, ref, beta)).sum(axis=-1)
+                ),
+            ]
+        ),
+        "this is the J that the swapped policy reaches: how much less is it than J(pi*)?": (
+            lambda reward, ref, *, beta: _objective(
+                _swapped(reward, ref, beta), reward, ref, beta=beta
+            )
+        ),
+        "this is J(pi*): how much less does the swapped policy reach?": (
+            lambda reward, ref, *, beta: _objective(
+                _star(reward, ref, beta), reward, ref, beta=beta
+            )
+        ),
+        "the reference is missing in the swapped policy.": (
+            _between(_star, lambda r, q, b: softmax(b * r, axis=-1), _right, _right)
+        ),
+        "beta has gone from the swapped policy: there it multiplies.": (
+            _between(_star, lambda r, q, b: _star(r, q, 1.0), _right, _right)
+        ),
+        "this is the loss in expected reward: J also has the price of KL.": (
+            lambda reward, ref, *, beta: _mean(
+                _star(reward, ref, beta) - _swapped(reward, ref, beta), reward
+            )
+        ),
+        "this is the distance of the probabilities: what does it cost in J?": OneOf(
+            [
+                lambda reward, ref, *, beta: np.abs(
+                    _star(reward, ref, beta) - _swapped(reward, ref, beta)
+                ).sum(axis=-1),
+            ]
+        ),
+        "the factor is the swapped beta: J keeps its own.": OneOf(
+            [lambda reward, ref, *, beta: _loss(reward, ref, beta=beta) / beta**2]
         ),
         "this is what the reference loses: where is the swapped policy?": (
             _between(_star, lambda r, q, b: q, _right, _right)

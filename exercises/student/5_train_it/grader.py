@@ -13,6 +13,7 @@ from dpo_edu import gibbs, losses, policies, preferences, statistics
 from dpo_edu.grading import (
     NOT_YET,
     Case,
+    OneOf,
     Task,
     case,
     function_task,
@@ -100,9 +101,45 @@ def _chosen_only(z: Floats, wins: Floats, log_ref: Floats, beta: float) -> Float
     return np.asarray(-pull.sum(axis=1) / wins.sum())
 
 
+def _one_sided(rng: np.random.Generator) -> Case:
+    """Two pairs with a single winner, one that was never compared, and one with votes both ways."""
+    wins = np.zeros((4, 4))
+    wins[[0, 1, 2, 3], [1, 2, 3, 2]] = rng.integers(1, 9, size=4)
+    ref = rng.dirichlet(np.full(4, 3.0))
+    return case(wins, ref, beta=0.7, learning_rate=1.5, steps=6)
+
+
+def _piled_up(
+    wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int
+) -> Floats:
+    """The loop with gradients that are never set to zero."""
+    log_ref = np.log(ref)
+    z, slope = log_ref, 0 * log_ref
+    for _ in range(steps):
+        slope = slope + _slope(z, wins, log_ref, beta)
+        z = z - learning_rate * slope
+    return _of_logits(z)
+
+
+def _adam(wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int) -> Floats:
+    """The loop with the optimiser Adam."""
+    log_ref = np.log(ref)
+    theta = torch.zeros(len(ref), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([theta], lr=learning_rate)
+    for _ in range(steps):
+        theta.grad = torch.tensor(_slope(log_ref + theta.detach().numpy(), wins, log_ref, beta))
+        optimiser.step()
+    return _of_logits(log_ref + theta.detach().numpy())
+
+
+def _constant_pull(wins: Floats, beta: float) -> Floats:
+    pull = beta * wins
+    return np.asarray((pull.sum(axis=0) - pull.sum(axis=1)) / wins.sum())
+
+
 def _begun(rng: np.random.Generator) -> list[Case]:
-    """Trainings of a few steps."""
-    return [
+    """Trainings of a few steps, the last one on votes with zero counts."""
+    full = [
         case(
             rng.integers(1, 9, size=(n, n)).astype(np.float64) * (1 - np.eye(n)),
             rng.dirichlet(np.full(n, 3.0)),
@@ -112,6 +149,7 @@ def _begun(rng: np.random.Generator) -> list[Case]:
         )
         for n, b, rate, steps in [(2, 0.5, 2.0, 1), (3, 0.2, 5.0, 4), (4, 2.0, 0.5, 9)]
     ]
+    return [*full, _one_sided(rng)]
 
 
 def _ended(rng: np.random.Generator) -> list[Case]:
@@ -184,6 +222,39 @@ train = function_task(
         ),
         "the weight of a vote is sigma(-s), large where the policy contradicts it; here it is "
         "sigma(s).": _descent(_weights_of_the_right),
+        "pairs with a single winner are left out: their votes count like others.": (
+            _descent(
+                lambda z, w, ref, b: (
+                    _slope(z, w * (w.T > 0), ref, b) * (w * (w.T > 0)).sum() / w.sum()
+                )
+            )
+        ),
+        "gradients add up over the steps: set them to zero before each.": _piled_up,
+        "beta is counted twice: the gradient has it once, from the margin.": OneOf(
+            [_descent(lambda z, w, ref, b: _slope(z, w, ref, b) * b)]
+        ),
+        "this is the mean over the responses or the pairs: divide by the number of votes.": OneOf(
+            [
+                _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum() / len(w)),
+                _descent(
+                    lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum() / max((w > 0).sum(), 1)
+                ),
+                _descent(
+                    lambda z, w, ref, b: (
+                        _slope(z, w, ref, b) * w.sum() / max(np.triu(w + w.T > 0).sum(), 1)
+                    )
+                ),
+                _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum() / (w.size - len(w))),
+            ]
+        ),
+        "this is Adam: plain gradient descent is asked for.": _adam,
+        "the weight sigma(-s) is missing: a vote that is obeyed already pulls less.": (
+            _descent(lambda z, w, ref, b: _constant_pull(w, b))
+        ),
+        "each response pulls at its own probability here: in s the normaliser cancels.": (
+            _descent(lambda z, w, ref, b: softmax(z) * _slope(z, w, ref, b))
+        ),
+        "this is the reference: the logits do not move.": lambda w, ref, **rest: ref,
         "only the winners are pulled: a vote also pushes its loser.": _descent(_chosen_only),
         "one step is missing: the loop runs `steps` times.": _descent(more=-1),
         "one step too many: the loop runs `steps` times.": _descent(more=1),
@@ -290,6 +361,33 @@ destination = function_task(
         "the odds of a pair are exp of its reward difference: a logarithm is missing.": (
             _lands(lambda v, b: np.exp(_log_odds(v)) / b)
         ),
+        "these are rewards: the policy is the reference tilted by exp of reward over beta.": OneOf(
+            [
+                lambda votes, ref, *, beta: _log_odds(votes),
+                lambda votes, ref, *, beta: _log_odds(votes) - _log_odds(votes).mean(),
+                lambda votes, ref, *, beta: _log_odds(votes) / beta,
+                lambda votes, ref, *, beta: preferences.fit_bradley_terry(votes),
+            ]
+        ),
+        "0/0 on the diagonal gives nan: a response is never compared with itself.": (
+            lambda votes, ref, *, beta: np.full(len(ref), np.nan)
+        ),
+        "this is a training that has not arrived: no training is asked for, and its end.": OneOf(
+            [
+                lambda votes, ref, *, beta, steps=steps, rate=rate: _descent()(
+                    votes, ref, beta=beta, learning_rate=rate, steps=steps
+                )
+                for steps in (10, 100)
+                for rate in (0.1, 0.5, 1.0)
+            ]
+        ),
+        "sums of wins mix strong opponents with weak ones: compare the cells of one pair.": OneOf(
+            [
+                _lands(lambda v, b: np.log(v.sum(axis=1)) / b),
+                _lands(lambda v, b: v.sum(axis=1) / b),
+                _lands(lambda v, b: v.sum(axis=1) / v.sum(axis=0) / b),
+            ]
+        ),
         "these are logarithms: the policy is asked for.": _in_logs,
         "this is where training starts, not where it ends.": _reference,
     },
@@ -321,6 +419,25 @@ votes_needed = function_task(
     mistakes={
         "the error is not squared: half the error needs four times the votes.": (
             lambda p, se: 1 / (p * (1 - p) * se)
+        ),
+        "the root has gone astray: solve se^2 = 1/(n p (1 - p)) for n.": (
+            lambda p, se: 1 / np.sqrt(p * (1 - p) * se)
+        ),
+        "p and 1 - p both stand below: one vote carries the information p (1 - p).": (
+            lambda p, se: p / ((1 - p) * se**2)
+        ),
+        "the log-odds of p play no part in the error: only p (1 - p) does.": OneOf(
+            [
+                lambda p, se: (np.log(p / (1 - p)) / se) ** 2,
+                lambda p, se: np.log(p / (1 - p)) / se**2,
+                lambda p, se: np.log(p / (1 - p)) ** 2 / (p * (1 - p) * se**2),
+            ]
+        ),
+        "half or double: one vote carries p (1 - p), no factor 2.": OneOf(
+            [
+                lambda p, se: 2 / (p * (1 - p) * se**2),
+                lambda p, se: 1 / (2 * p * (1 - p) * se**2),
+            ]
         ),
         "p (1 - p) is missing: a vote that is nearly certain tells little.": (
             lambda p, se: 1 / se**2
@@ -391,7 +508,8 @@ def _rate_error(w: Any, x: Any) -> Any:
 
 
 def _counts(rng: np.random.Generator) -> list[Case]:
-    few = [case(int(rng.integers(20, 60)), int(rng.integers(70, 120))) for _ in range(2)]
+    few = [case(30, 30), case(1, 400)]
+    few += [case(int(rng.integers(20, 60)), int(rng.integers(70, 120))) for _ in range(2)]
     return [*few, case(int(rng.integers(200, 300)), int(rng.integers(100, 150)))]
 
 
@@ -411,6 +529,23 @@ interval = function_task(
         ),
         "2.576 standard errors make 99%: how many make 95%?": (
             _around(_difference, lambda w, x: 2.576 * _error(w, x))
+        ),
+        "1/wins + 1/losses is the variance: the counts stand below.": OneOf(
+            [
+                _around(_difference, lambda w, x: 1.96 * np.sqrt(w + x)),
+            ]
+        ),
+        "roots are taken one by one: the standard error is the root of the sum of variances.": (
+            _around(_difference, lambda w, x: 1.96 * (np.sqrt(1 / w) + np.sqrt(1 / x)))
+        ),
+        "the estimate is log(wins/losses), not wins - losses or a share.": OneOf(
+            [
+                _around(lambda w, x: w - x, lambda w, x: 1.96 * _error(w, x)),
+                _around(_rate, lambda w, x: 1.96 * _error(w, x)),
+            ]
+        ),
+        "wins are uncertain too: the variance has a term for wins and one for losses.": (
+            _around(_difference, lambda w, x: 1.96 * np.sqrt(1 / x))
         ),
         "1.96 standard errors on each side, not on both together.": (
             _around(_difference, lambda w, x: 0.98 * _error(w, x))
@@ -458,7 +593,8 @@ interval = function_task(
 # --- reading a figure ---------------------------------------------------------------------------
 
 Duels = dict[str, tuple[int, int]]
-DUELS: Duels = {"A": (12, 8), "B": (120, 80), "C": (45, 55), "D": (400, 500), "E": (9, 1)}
+# A and C lie between 1 and 1.96 standard errors, so that a bar at half its length misreads both.
+DUELS: Duels = {"A": (14, 7), "B": (120, 80), "C": (42, 58), "D": (400, 500), "E": (9, 1)}
 WORDS = ("first", "second", "open")
 
 
@@ -488,7 +624,8 @@ def _misread(duels: Duels) -> dict[str, list[str]]:
     by_number = [t if sum(v) > 50 else "open" for t, v in zip(truth, duels.values(), strict=True)]
     other = {"first": "second", "second": "first", "open": "open"}
     return {
-        "you read the dots: the bars say whether a lead could be chance.": by_dots,
+        "you read the dots, or bars of one standard error: a 95% bar says whether a lead could be "
+        "chance.": by_dots,
         "not all is open: some bars do not touch zero.": ["open"] * len(duels),
         "right of zero the reward of the first response is the larger one.": (
             [other[word] for word in truth]
@@ -504,9 +641,11 @@ def _readings_fault(answer: Any, _: np.random.Generator, duels: Duels) -> str | 
     """What is wrong with the words for the duels."""
     if is_blank(answer):
         return NOT_YET
+    if isinstance(answer, np.ndarray):
+        answer = answer.tolist()
     if not isinstance(answer, tuple | list) or len(answer) != len(duels):
         return f"expected a list of {len(duels)} words, for the duels {', '.join(duels)}."
-    given, truth = list(answer), _truth(duels)
+    given, truth = [str(word) if isinstance(word, str) else word for word in answer], _truth(duels)
     if any(is_blank(word) for word in given):
         return NOT_YET
     strange = [word for word in given if word not in WORDS]
