@@ -148,11 +148,13 @@ def test_what_was_found_can_be_said_better() -> None:
         ("q_k / sum q", "this is a text: without quotation marks it is an expression."),
         (
             1.5,
-            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be 0.5556, and is 1.500; the difference contains pi_ref.",
+            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be "
+            "0.5556, and is 1.500; the difference contains pi_ref.",
         ),
         (
             sp.nan,
-            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be 0.5556, and is nan.",
+            "it is not the same expression: for n = 2, k = 2, pi_ref = (4/9, 5/9) it should be "
+            "0.5556, and is nan.",
         ),
         (p[k] * β, "it is not the same expression; what is beta, pi[k] doing in it?"),
         (sp.Symbol("z") * q[k], "it is not the same expression; what is z doing in it?"),
