@@ -316,7 +316,7 @@ def first_wrong(found: Any, expected: Any, tolerance: float) -> str:
     '4 at [2], and gives 3'
     """
     f, e = np.asarray(found), np.asarray(expected)
-    wrong = [at for at in np.ndindex(e.shape) if not same(f[at], e[at].item(), tolerance)]
+    wrong = [at for at in np.ndindex(e.shape) if not same(f[at].item(), e[at].item(), tolerance)]
     place = wrong[0] if wrong else ()
     where = f" at {list(place)}" if place else ""
     ours, theirs = e[place].item(), f[place].item()

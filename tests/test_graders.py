@@ -8,6 +8,8 @@ ones that are no listed mistake.
 import contextlib
 import copy
 import io
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,13 @@ WRITTEN = [
     for stem, answers in ANSWERS.items()
     for place, answer in enumerate(answers)
 ]
+UNFORESEEN = [
+    pytest.param(stem, answer, id=f"{stem}-{answer['task']}-{place}")
+    for stem, answers in tomllib.loads(
+        (Path(__file__).parent / "answers" / "unforeseen.toml").read_text("utf-8")
+    ).items()
+    for place, answer in enumerate(answers)
+]
 
 
 def written(stem: str, name: str, code: str) -> Any:
@@ -42,13 +51,13 @@ def written(stem: str, name: str, code: str) -> Any:
     return answered(stem, *before, code)[answer]
 
 
-def sentences(task: Task, answer: Any) -> tuple[str, str]:
+def sentences(task: Task, answer: Any, variant: int = 0) -> tuple[str, str]:
     """What the check prints, and what the grade raises ("" if it does not)."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        task.check(answer)
+        task.check(answer, variant)
     try:
-        task.grade(answer)
+        task.grade(answer, variant)
     except Exception as error:
         return printed.getvalue(), str(error)
     return printed.getvalue(), ""
@@ -73,6 +82,22 @@ def test_an_answer_gets_its_points_or_its_sentence(stem: str, answer: dict[str, 
         assert (printed, raised) == (f"{task.name}: right.\n", "")
     if not callable(value):
         assert repr(value) == repr(before)
+
+
+@pytest.mark.parametrize(("stem", "answer"), UNFORESEEN)
+def test_of_unforeseen_answers_check_and_grade_say_the_same(
+    stem: str, answer: dict[str, str]
+) -> None:
+    task = getattr(grader(stem), answer["task"])
+    value = written(stem, task.name, answer["code"])
+    for variant in range(3) if task.draw is None else (0,):
+        printed, raised = sentences(task, value, variant)
+        assert printed.count("\n") == 1
+        if "cause" in answer:
+            assert raised and not printed.endswith(": right.\n")
+            assert answer.get("names", "") in printed
+        else:
+            assert (printed, raised) == (f"{task.name}: right.\n", "")
 
 
 @pytest.mark.parametrize("stem", ["write_the_dpo_loss"])

@@ -89,6 +89,9 @@ slope = expression_task(
         "the product rule: pi log pi has the derivative log pi + 1.": r[k] - β * LOG_RATIO + lam,
         "beta multiplies the 1 as well.": r[k] - β * LOG_RATIO - 1 + lam,
         "check the sign of beta.": r[k] + β * (LOG_RATIO + 1) + lam,
+        "-beta multiplies the 1 of the product rule as well: its sign is a minus.": (
+            r[k] - β * (LOG_RATIO - 1) + lam
+        ),
         "check the sign of lambda: here L = J + lambda (sum(pi) - 1).": SLOPE - 2 * lam,
         "lambda is missing: the constraint depends on pi_k too.": SLOPE - lam,
         "beta is missing.": r[k] - (LOG_RATIO + 1) + lam,
@@ -279,6 +282,10 @@ def _over_prompts(best: Callable[[Floats, Floats], Any]) -> Callable[..., Any]:
     return policy
 
 
+def _over_first(weight: Floats) -> Any:
+    return weight / weight.sum(axis=0, keepdims=True)
+
+
 def _on_support(reward: Floats, ref: Floats, *, beta: float) -> Any:
     return softmax(np.where(ref > 0, reward / beta, -np.inf), axis=-1)
 
@@ -331,6 +338,18 @@ optimal_policy = function_task(
                 lambda r, q: r.max(),
                 lambda r, q: np.where(q > 0, r, -np.inf).max(),
             )
+        ),
+        "summed over the prompts: the responses are on the last axis.": (
+            lambda r, q, *, beta: _over_first(
+                q * np.exp(np.where(q > 0, (r - _of_supported(r, q)) / beta, 0))
+            )
+        ),
+        "a clip makes all large rewards equal: subtract the largest exponent instead.": OneOf(
+            [
+                lambda r, q, *, beta: _naive(np.clip(r / beta, -700, 700), q, beta=1.0),
+                lambda r, q, *, beta: _naive(np.clip(r / beta, -500, 500), q, beta=1.0),
+                lambda r, q, *, beta: _naive(np.clip(r / beta, -100, 100), q, beta=1.0),
+            ]
         ),
         "the reference only says where the policy is zero: it must also multiply.": _on_support,
         "it does not sum to 1: divide by the sum over the responses.": OneOf(

@@ -329,6 +329,11 @@ gap = function_task(
                 logsumexp(r / beta, b=q, axis=-1) - _objective(p, r, q, beta=beta)
             )
         ),
+        "in the J that is reached straying pays: there KL has a minus.": (
+            lambda p, r, q, *, beta: (
+                beta * logsumexp(r / beta, b=q, axis=-1) - _mean(p, r) - beta * _kl(p, q)
+            )
+        ),
         "this is J(pi*) alone: take off what the policy reaches.": (
             lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1)
         ),
@@ -508,6 +513,9 @@ swap_loss = function_task(
     mistakes={
         "J has beta swapped as well: only the policy makes the mistake, J keeps its beta.": (
             _between(_star, _swapped, _inverse, _inverse)
+        ),
+        "it is the other way round: the policy has beta swapped, J keeps it.": (
+            _between(_swapped, _star, _inverse, _inverse)
         ),
         "each policy is measured with a beta of its own: J has one beta for both.": (
             _between(_star, _swapped, _right, _inverse)

@@ -84,6 +84,13 @@ vote = function_task(
                 lambda winner, loser: np.where(winner == loser, np.nan, expit(winner - loser)),
             ]
         ),
+        "a clip makes all large rewards equal: only the difference counts.": OneOf(
+            [
+                lambda winner, loser: expit(np.clip(winner, -700, 700) - np.clip(loser, -700, 700)),
+                lambda winner, loser: expit(np.clip(winner, -500, 500) - np.clip(loser, -500, 500)),
+                lambda winner, loser: expit(np.clip(winner, -100, 100) - np.clip(loser, -100, 100)),
+            ]
+        ),
         "this is the odds: the probability is odds/(1 + odds).": (
             lambda winner, loser: np.exp(winner - loser)
         ),

@@ -118,7 +118,12 @@ margin = function_task(
             lambda w, x, rw, rx, *, beta: beta * (w - rw + x - rx)
         ),
         "these are logarithms already: a log-ratio is a difference, not a quotient.": (
-            lambda w, x, rw, rx, *, beta: beta * (w / x - rw / rx)
+            OneOf(
+                [
+                    lambda w, x, rw, rx, *, beta: beta * (w / x - rw / rx),
+                    lambda w, x, rw, rx, *, beta: beta * (w / rw - x / rx),
+                ]
+            )
         ),
         "one margin for each pair, not their sum.": (
             lambda w, x, rw, rx, *, beta: (beta * (w - x - rw + rx)).sum()
@@ -824,6 +829,9 @@ sequence_log_probs = function_task(
                 lambda z, y, m: (_shifted(z, y) * m[:, 1:]).mean(-1),
                 lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.shape[-1],
             ]
+        ),
+        "divided by the root of the length: the chain rule adds logarithms up.": (
+            lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.sum(-1).sqrt()
         ),
         "this sums over all words of the vocabulary: pick the token that stands there.": (
             lambda z, y, m: (z[:, :-1].log_softmax(-1).sum(-1) * m[:, 1:]).sum(-1)

@@ -121,6 +121,21 @@ def _piled_up(
     return _of_logits(z)
 
 
+def _vote_by_vote(
+    wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int
+) -> Floats:
+    """The loop that moves after every pair."""
+    log_ref = np.log(ref)
+    z = log_ref.copy()
+    for _ in range(steps):
+        for i, j in np.ndindex(wins.shape):
+            one = np.zeros_like(wins)
+            one[i, j] = wins[i, j]
+            if one.any():
+                z = z - learning_rate * _slope(z, one, log_ref, beta) * one.sum() / wins.sum()
+    return _of_logits(z)
+
+
 def _adam(wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int) -> Floats:
     """The loop with the optimiser Adam."""
     log_ref = np.log(ref)
@@ -247,6 +262,7 @@ train = function_task(
                 _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum() / (w.size - len(w))),
             ]
         ),
+        "the logits move within a step: all votes of a step see the same policy.": _vote_by_vote,
         "this is Adam: plain gradient descent is asked for.": _adam,
         "the weight sigma(-s) is missing: a vote that is obeyed already pulls less.": (
             _descent(lambda z, w, ref, b: _constant_pull(w, b))
@@ -420,8 +436,11 @@ votes_needed = function_task(
         "the error is not squared: half the error needs four times the votes.": (
             lambda p, se: 1 / (p * (1 - p) * se)
         ),
-        "the root has gone astray: solve se^2 = 1/(n p (1 - p)) for n.": (
-            lambda p, se: 1 / np.sqrt(p * (1 - p) * se)
+        "the root has gone astray: solve se^2 = 1/(n p (1 - p)) for n.": OneOf(
+            [
+                lambda p, se: 1 / np.sqrt(p * (1 - p) * se),
+                lambda p, se: 1 / np.sqrt(p * (1 - p)) / se,
+            ]
         ),
         "p and 1 - p both stand below: one vote carries the information p (1 - p).": (
             lambda p, se: p / ((1 - p) * se**2)
@@ -467,7 +486,7 @@ votes_needed = function_task(
 # --- error bars ---------------------------------------------------------------------------------
 
 
-def _bar(wins: int, losses: int) -> tuple[float, float]:
+def _bar(wins: float, losses: float) -> tuple[float, float]:
     """The interval from a fitted reward and the inverse of the Fisher information."""
     counts = np.array([[0.0, wins], [losses, 0.0]])
     rewards = preferences.fit_bradley_terry(counts)
@@ -533,6 +552,18 @@ interval = function_task(
         "1/wins + 1/losses is the variance: the counts stand below.": OneOf(
             [
                 _around(_difference, lambda w, x: 1.96 * np.sqrt(w + x)),
+            ]
+        ),
+        "n p (1 - p) is the information: the variance is one over it.": OneOf(
+            [
+                _around(_difference, lambda w, x: 1.96 * np.sqrt(w * x / (w + x))),
+                _around(_difference, lambda w, x: 1.96 * w * x / (w + x)),
+            ]
+        ),
+        "half a vote or a whole one is added to the counts: it is log(wins/losses).": OneOf(
+            [
+                lambda w, x: _bar(w + 0.5, x + 0.5),
+                lambda w, x: _bar(w + 1, x + 1),
             ]
         ),
         "roots are taken one by one: the standard error is the root of the sum of variances.": (

@@ -354,8 +354,12 @@ identified = function_task(
                 lambda w: (w + w.T) > 0,
             ]
         ),
-        "chains of two votes are followed, longer ones are not.": (
-            lambda w: _walks(w, both_ways=True, most=2)
+        "short chains of votes are followed, longer ones are not.": OneOf(
+            [
+                lambda w: _walks(w, both_ways=True, most=2),
+                lambda w: _walks(w, both_ways=True, most=3),
+                lambda w: _walks(w, both_ways=True, most=4),
+            ]
         ),
         "wins are followed one way only: a vote compares both of its responses.": _reach,
         "this asks for wins in both directions, as a finite estimate does; "
@@ -444,6 +448,11 @@ def _added(policy: Floats, group: Sequence[int], mass: float) -> Any:
     return policy + np.where(inside, more / inside.sum(), -more / (~inside).sum())
 
 
+def _added_to_each(policy: Floats, group: Sequence[int], mass: float) -> Any:
+    new = policy + mass * _in(policy, group)
+    return new / new.sum()
+
+
 def _two_factors(policy: Floats, group: Sequence[int], mass: float) -> Any:
     return np.where(_in(policy, group), mass, 1 - mass) * policy
 
@@ -495,7 +504,9 @@ twin = function_task(
         "the group has the mass of the rest: are the two swapped?": (
             lambda p, g, m: _twin(p, g, 1 - m)
         ),
-        "a number was added: votes see ratios of probabilities, and these have changed.": (_added),
+        "a number was added: votes see ratios of probabilities, and these have changed.": OneOf(
+            [_added, _added_to_each]
+        ),
         "the factor of a part: divide by the mass that it has now.": _two_factors,
         "the factor of a part must also divide by the mass that it has now.": (
             _two_factors_normalised
@@ -715,6 +726,13 @@ repaired = function_task(
         "these are logarithms: the policy is asked for.": (
             lambda w, ref, *, beta, extra: log_softmax(
                 np.log(ref) + _repaired_reward(w, extra) / beta
+            )
+        ),
+        "all wins against all losses mix strong opponents with weak ones: fit rewards.": (
+            lambda w, ref, *, beta, extra: softmax(
+                np.log(ref)
+                + np.log((w + extra * _pairs(w)).sum(axis=1) / (w + extra * _pairs(w)).sum(axis=0))
+                / beta
             )
         ),
         "these are shares of the wins: a win over a strong response says more; fit rewards.": (
