@@ -356,14 +356,16 @@ gap = function_task(
 
 
 def _tables(rng: np.random.Generator) -> list[Case]:
-    """Six tables in which another response is missing each time.
+    """Six tables in which another response is missing each time, with another probability.
 
     Printed to four digits; the probabilities are so far apart that rounding hides nothing.
     """
     tables = []
-    for missing in rng.permutation(6):
-        star = rng.permutation([0.34, 0.25, 0.18, 0.12, 0.07, 0.04])
-        ref, b = rng.dirichlet(np.full(6, 5.0)), rng.choice([0.25, 0.5, 2.0])
+    chances = [0.34, 0.25, 0.18, 0.12, 0.07, 0.04]
+    for missing, chance in zip(rng.permutation(6), chances, strict=True):
+        others = rng.permutation([other for other in chances if other != chance])
+        star = np.insert(others, missing, chance)
+        ref, b = rng.dirichlet(np.full(6, 1.5)), rng.choice([0.25, 0.5, 2.0])
         reward = b * np.log(star / ref) + rng.normal()
         printed = (star / (1 - star[missing])).round(4)
         tables.append(case(printed, reward, ref, beta=float(b)))
