@@ -170,17 +170,15 @@ def function_task(
     """
 
     def examine(answer: Any, rng: np.random.Generator) -> str | None:
-        tried = cases(rng)
         look = partial(function_fault, answer, truth, tolerance=tolerance, through=through)
-        fault = look(tried, mistakes)
+        fault = look(tried := cases(rng), mistakes)
         if fault is None and far is not None:
             tried = tried + far(rng)
             fault = look(tried, mistakes)
         if then and callable(answer) and fault != NOT_YET:
             fault = then(answer, fault, tried)
-        if fault is None and alone and borrowed(answer):
-            return f"the values are right, but it calls {borrowed(answer)}: write it yourself."
-        return fault
+        lent = fault is None and alone and borrowed(answer)
+        return f"the values are right, but it calls {lent}: write it yourself." if lent else fault
 
     return Task(name, examine, mistakes)
 
@@ -264,13 +262,15 @@ def _recognised(
         if all(hits):
             return sentence
         at_stake = [not alike(value, e) for value, e in zip(values, expected, strict=True)]
-        shares = [
-            sum(hit for hit, counts in zip(hits, which, strict=True) if counts) / sum(which)
-            for which in (is_wrong, at_stake)
-        ]
-        if min(shares) >= 2 / 3 and sum(hits) > most:
+        least = min(_share(hits, which) for which in (is_wrong, at_stake))
+        if least >= 2 / 3 and sum(hits) > most:
             best, most = sentence, sum(hits)
     return best
+
+
+def _share(hits: list[bool], which: list[bool]) -> float:
+    """Of the cases that count, the share that is hit."""
+    return sum(hit for hit, counts in zip(hits, which, strict=True) if counts) / sum(which)
 
 
 def _value(function: Function, at: Case) -> Any:
