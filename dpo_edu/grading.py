@@ -19,7 +19,8 @@ import numpy as np
 import sympy as sp
 
 from dpo_edu import symbolic
-from dpo_edu._alike import borrowed, is_stub, numbers, same, short
+from dpo_edu._alike import borrowed, is_stub, numbers, short
+from dpo_edu._alike import same as same  # graders have it from here
 
 NOT_YET = "not done yet."
 IN_PLACE = "it changes its arguments in place: work on new arrays, not with -= or sort()."

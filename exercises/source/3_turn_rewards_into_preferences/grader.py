@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, ndtr
 
 from dpo_edu import gibbs
-from dpo_edu._alike import same
 from dpo_edu.grading import (
     NOT_YET,
     Case,
@@ -21,6 +20,7 @@ from dpo_edu.grading import (
     function_fault,
     function_task,
     is_blank,
+    same,
 )
 from dpo_edu.symbolic import Z, j, k, p, q, r, β
 

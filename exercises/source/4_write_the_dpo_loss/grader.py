@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dpo_edu import losses
-from dpo_edu._alike import same
 from dpo_edu.grading import (
     NOT_YET,
     Case,
@@ -23,6 +22,7 @@ from dpo_edu.grading import (
     function_fault,
     function_task,
     is_blank,
+    same,
     value_fault,
 )
 
