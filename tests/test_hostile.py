@@ -242,7 +242,7 @@ def test_the_command_prints_no_line_of_an_answer(confine: bool, course, tmp_path
     code += f"if __name__ == '__main__':\n    judge.main([{FIRST!r}, {str(path)!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
     forged = re.search(r"^bob.ipynb: 12 of 12$", done.stdout + done.stderr, re.MULTILINE)
-    assert "ada.ipynb: 0 of 12" in done.stdout and "it raises Lies ( bob" in done.stdout
+    assert "ada.ipynb: 0 of 12" in done.stdout and "it raises Lies (bob" in done.stdout
     assert (forged is None) is confine
 
 

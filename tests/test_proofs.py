@@ -287,17 +287,22 @@ def test_without_coq_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("source", "coq", "said"),
+    ("source", "missing", "said"),
     [
-        ("TESTPATHS", False, [conftest.WITHOUT_COQ, conftest.WITHOUT_LM]),
-        ("TESTPATHS", True, [conftest.WITHOUT_LM]),
-        ("ARGS", False, []),
+        ("TESTPATHS", "has_coq", [conftest.WITHOUT_COQ, conftest.WITHOUT_LM]),
+        ("TESTPATHS", "has_browser", [conftest.WITHOUT_SITE, conftest.WITHOUT_LM]),
+        ("TESTPATHS", "has_site", [conftest.WITHOUT_SITE, conftest.WITHOUT_LM]),
+        ("TESTPATHS", "is_confining", [conftest.WITHOUT_BUBBLEWRAP, conftest.WITHOUT_LM]),
+        ("TESTPATHS", "", [conftest.WITHOUT_LM]),
+        ("ARGS", "has_coq", []),
     ],
 )
-def test_a_run_of_all_tests_says_what_it_left_out_without_coq(
-    source: str, coq: bool, said: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_run_of_all_tests_says_what_it_left_out(
+    source: str, missing: str, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conftest, "has_coq", lambda: coq)
+    for name in ("has_coq", "has_browser", "has_site"):
+        monkeypatch.setattr(conftest, name, lambda name=name: name != missing)
+    monkeypatch.setattr(conftest.judge, "is_confining", lambda: missing != "is_confining")
     config = SimpleNamespace(args_source=getattr(pytest.Config.ArgsSource, source))
     written: list[str] = []
     conftest.pytest_terminal_summary(SimpleNamespace(config=config, write_line=written.append))
