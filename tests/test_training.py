@@ -188,6 +188,25 @@ def test_the_last_steps_of_token_means_end_where_newtons_end():
     np.testing.assert_allclose(run.log_probs, table.log_probs, atol=1e-9)
 
 
+@pytest.mark.parametrize("lengths", [None, [1, 2, 3]])
+def test_slope_and_hessian_of_the_last_steps_are_autograds(lengths):
+    policy, ref = TinyTransformer(SequenceSpace(3, 1), prompts=2, layers=1, width=8), np.ones(3) / 3
+    rewards = np.array([[0.0, 1.0, 3.0], [2.0, 0.5, 0.0]])
+    keywords = {"beta": 0.7, "device": "cpu", "lengths": lengths}
+    fit = Fit(policy, np.tile(ref, (2, 1)), population(rewards), **keywords)
+
+    def loss(flat):
+        return fit.weight @ fit.pair_loss(*fit.scores(flat.view(2, 3)))
+
+    at = policy.log_probs().detach().flatten()
+    seen = _pull_back._look(fit, _newton.NewtonSteps(fit))
+    slope = torch.autograd.functional.jacobian(loss, at)
+    torch.testing.assert_close(seen.slope, slope, rtol=1e-12, atol=1e-14)
+    hessian = torch.autograd.functional.hessian(loss, at)
+    found = _pull_back._hessian(fit, seen.curvature)
+    torch.testing.assert_close(found, hessian, rtol=1e-10, atol=1e-13)
+
+
 def test_a_last_step_that_does_not_go_down_is_taken_back(monkeypatch):
     space, reward, ref = sharp(2, 2, seed=0)
     policy = TinyTransformer(space, layers=1, width=8)
