@@ -2,9 +2,11 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,3 +46,17 @@ def test_a_policy_trained_for_the_comparison_of_devices_arrives() -> None:
     run = devices.trained("table", 16, "cpu")
     assert run.converged
     assert run.history.kl[-1] < 1e-12
+
+
+def test_the_sweep_shows_one_over_n_for_dpo_and_another_end_for_ipo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = benchmark("sweep")
+    monkeypatch.setattr(sys, "argv", ["sweep.py", "--seeds", "1"])
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    sweep.main()
+    lines = capsys.readouterr().out.splitlines()
+    dpo, ipo = np.array([re.findall(r"\d\.\d\de.\d\d", line) for line in lines[:9]], dtype=float).T
+    dpo, ipo = dpo.reshape(3, 3), ipo.reshape(3, 3)  # three betas, three numbers of votes
+    assert dpo[:, 1] / dpo[:, 2] == pytest.approx([10, 10, 10], rel=0.2)
+    assert ipo[:, 1] / ipo[:, 2] == pytest.approx([1, 1, 1], rel=0.1)
