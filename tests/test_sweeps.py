@@ -103,16 +103,19 @@ def test_what_is_finished_is_not_run_again(tmp_path: Path, client: Any, where: s
     assert runs(tmp_path).count(7) == 2  # all is in the store
 
 
-def slowly(folder: str, cell: int) -> int:
-    time.sleep(0.2)
+def held(folder: str, cell: int) -> int:
+    """A run that, from the tenth cell on, waits for leave."""
+    while cell >= 10 and not (Path(folder) / "leave").exists():
+        time.sleep(0.02)
     return noted(folder, cell)
 
 
 def test_a_sweep_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     code = (
-        "import sys; from test_sweeps import slowly; from dpo_edu import sweeps\n"
+        "import signal, sys; from test_sweeps import held; from dpo_edu import sweeps\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # also behind nohup or &\n"
         "cells = sweeps.grid(folder=[sys.argv[1]], cell=range(20))\n"
-        "sweeps.run(slowly, cells, workers=2, store=sys.argv[1] + '/store')\n"
+        "sweeps.run(held, cells, workers=2, store=sys.argv[1] + '/store')\n"
     )
     places = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     child = subprocess.Popen(
@@ -120,15 +123,15 @@ def test_a_sweep_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> Non
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not (tmp_path / "runs").exists() or len(runs(tmp_path)) < 8:
+    while not (tmp_path / "runs").exists() or len(runs(tmp_path)) < 10:
         assert time.monotonic() < until
         time.sleep(0.02)
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=30) != 0
-    before = len(runs(tmp_path))
-    assert before < 20
+    assert runs(tmp_path) == list(range(10))
+    (tmp_path / "leave").touch()
     cells = sweeps.grid(folder=[str(tmp_path)], cell=range(20))
-    found = sweeps.run(slowly, cells, store=tmp_path / "store")
+    found = sweeps.run(held, cells, store=tmp_path / "store")
     assert found == [cell["cell"] ** 2 for cell in cells]
     assert len(runs(tmp_path)) <= 20 + 2  # what the two workers had in hand is run again
 
