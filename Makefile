@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky hostile proofs proof-controls clean lm planted-logs picture site pdf browser-test
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky hostile proofs proof-controls clean lm planted-logs bench picture site pdf browser-test
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -88,6 +88,10 @@ lm: setup  ## train a real language model and renew its notebooks (half an hour;
 planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
 	@$(VENV) benchmarks/planted_logs.py
+
+bench: setup  ## measure speed and scale beside peers, and record it (NB=table for one; half an hour)
+	@$(VENV) -m tools.bench --in-place $(NB)
+	@$(VENV) -m tools.docs
 
 flaky: setup  ## unit tests under thirty Hypothesis seeds and in three orders
 	@$(VENV) -m tools.flaky

@@ -9,6 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tools import bench
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,3 +62,30 @@ def test_the_sweep_shows_one_over_n_for_dpo_and_another_end_for_ipo(
     dpo, ipo = dpo.reshape(3, 3), ipo.reshape(3, 3)  # three betas, three numbers of votes
     assert dpo[:, 1] / dpo[:, 2] == pytest.approx([10, 10, 10], rel=0.2)
     assert ipo[:, 1] / ipo[:, 2] == pytest.approx([1, 1, 1], rel=0.1)
+
+
+def test_a_goal_is_met_or_missed_and_never_on_a_time() -> None:
+    both = {"goal": ">= 0.97 <= 1.03"}
+    assert [bench.Row("r", x, **both).met for x in (0.96, 0.97, 1.03, 1.04)] == [0, 1, 1, 0]
+    assert not bench.Row("r", float("nan"), goal="<= 1").met
+    assert "MISSED" in bench.line(bench.Row("r", 2.0, "×", "<= 1"))
+    assert "missed. It is slow." in bench.said(bench.Row("r", 2.0, "×", "<= 1", "It is slow."))
+    with pytest.raises(ValueError, match="a goal on a ratio, got one in ms"):
+        bench.Row("step", 3.0, "ms", "<= 5")
+
+
+def test_contestants_take_turns_and_the_ratio_is_of_rounds() -> None:
+    turns: list[str] = []
+    taken = bench.race({name: lambda n=name: turns.append(n) for name in "ab"}, rounds=2)
+    assert turns == ["a", "b"] * 3
+    assert [len(seconds) for seconds in taken.values()] == [2, 2]
+    assert bench.ratio({"a": [1.0, 6.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b") == 3
+
+
+def test_every_benchmark_is_there_and_its_record_can_be_read() -> None:
+    for name in bench.NAMES:
+        assert (ROOT / "benchmarks" / f"{name}.py").exists()
+    for name, found in bench.recorded().items():
+        assert name in bench.NAMES
+        for row in found["rows"]:
+            assert bench.line(bench.Row(**row))

@@ -21,7 +21,7 @@ from pathlib import Path
 import nbformat
 
 from dpo_edu import findings, ledger, runlogs
-from tools import certify, claims, notebooks, reading
+from tools import bench, certify, claims, notebooks, reading
 from tools.project import LINK, Assignment, Lecture, Project, read
 
 ROOT = notebooks.ROOT
@@ -282,11 +282,24 @@ def remembered(project: Project) -> str:
     return "\n\n".join(parts)
 
 
+def benched(_: Project, *, name: str) -> str:
+    """What a benchmark found when it was last run in place."""
+    found = bench.recorded().get(name)
+    if not found:
+        return "Not measured yet."
+    rows = [bench.Row(**row) for row in found["rows"]]
+    cells = [[r.what, bench.figure(r.value, r.unit), bench.said(r)] for r in rows]
+    versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
+    when = f"Run on {found['date']} ({found['machine']}; {versions}), one thread."
+    return f"{table(['', 'found', 'goal'], cells)}\n\n{when}"
+
+
 TABLES = {"notebooks": partial(rooms, folder="notebooks/"), "rooms": rooms, "glossary": glossary}
 TABLES |= {"presumed": presumed, "assigned": assigned, "faults": faults, "fields": fields}
 TABLES["remember"] = remembered
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")
 BLOCKS = TABLES | {name: partial(counted, what=name) for name in COUNTS}
+BLOCKS |= {f"bench_{name}": partial(benched, name=name) for name in bench.NAMES}
 
 
 def document_text(project: Project, text: str) -> str:
