@@ -13,6 +13,7 @@ c.CourseDirectory.course_id = "dpo-edu"
 c.CourseDirectory.source_directory = "source"
 c.CourseDirectory.release_directory = "student"
 # What students see in place of a solution: it runs, and the check below says "not done yet".
+c.ClearSolutions.text_stub = "*Your answer goes here.*"
 c.ClearSolutions.code_stub = {"python": "pass  # your answer goes here"}
 # Hand-ins run in processes of their own; only plain data come back to where they are judged.
 c.Autograde.autograde_preprocessors = [

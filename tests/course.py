@@ -36,8 +36,14 @@ def read(kind: str, assignment: str) -> NotebookNode:
     return notebooks.read(path)
 
 
-def cells(notebook: NotebookNode, flag: str) -> list[NotebookNode]:
-    return [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get(flag)]
+def cells(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
+    """Of a kind: "solution", an answer; "grade", its test; "by hand", what a person grades."""
+    return [c for c in notebook.cells if _kind(c.metadata.get("nbgrader", {})) == kind]
+
+
+def _kind(marks: dict[str, Any]) -> str:
+    kinds = {(True, False): "solution", (False, True): "grade", (True, True): "by hand"}
+    return kinds.get((bool(marks.get("solution")), bool(marks.get("grade"))), "")
 
 
 @lru_cache

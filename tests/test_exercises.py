@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from course import (
 )
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from dpo_edu.grading import Incorrect, Task
 from tools import exercises, notebooks
@@ -43,7 +45,8 @@ def test_the_students_version_is_what_the_sources_generate(tmp_path: Path) -> No
 def test_the_students_version_gives_nothing_away(assignment: str) -> None:
     student = nbformat.writes(read("student", assignment))
     assert not re.search(r"SOLUTION|HIDDEN|\.grade\(", student)
-    for cell in cells(read("source", assignment), "solution"):
+    source = read("source", assignment)
+    for cell in cells(source, "solution") + cells(source, "by hand"):
         solution = re.search(r"### BEGIN SOLUTION\n(.*?)\s*### END", cell.source, re.DOTALL)[1]
         lines = [line.strip() for line in solution.splitlines() if len(line.strip()) > 12]
         assert lines
@@ -65,8 +68,33 @@ def test_every_task_has_hints_an_answer_a_check_and_a_grade(assignment: str) -> 
     folds = [c.source.count("<details>") for c in source.cells if c.cell_type == "markdown"]
     assert [n for n in folds if n] == [3] * len(graded)
     stated = re.search(r"(\d+) points", source.cells[0].source)
-    points = sum(c.metadata.nbgrader.points for c in cells(source, "grade"))
-    assert int(stated[1]) == points
+    worth = [c.metadata.nbgrader.points for c in cells(source, "grade") + cells(source, "by hand")]
+    assert int(stated[1]) == sum(worth)
+
+
+def rubric_flaws(notebook: NotebookNode) -> list[str]:
+    """Answers graded by hand whose points are not those of the table in the cell before."""
+    found = []
+    for before, cell in pairwise(notebook.cells):
+        if cell in cells(notebook, "by hand"):
+            shares = re.findall(r"(?m)^\| (\d+) \|", before.source)
+            if sum(map(int, shares)) != cell.metadata.nbgrader.points:
+                found.append(cell.id)
+    return found
+
+
+@each
+def test_what_a_person_grades_has_a_rubric_that_adds_up(assignment: str) -> None:
+    assert rubric_flaws(read("student", assignment)) == []
+
+
+def test_a_rubric_that_does_not_add_up_is_found() -> None:
+    before, answer = new_markdown_cell("| 2 | a |\n| 1 | b |"), new_markdown_cell("x")
+    answer.metadata.nbgrader = {"grade": True, "solution": True, "points": 3}
+    book = new_notebook(cells=[before, answer])
+    assert rubric_flaws(book) == []
+    answer.metadata.nbgrader["points"] = 4
+    assert rubric_flaws(book) == [answer.id]
 
 
 @each

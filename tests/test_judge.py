@@ -206,3 +206,15 @@ def test_a_hand_in_prints_so_much_and_no_more(at) -> None:
 
 def test_a_line_cannot_pass_for_two() -> None:
     assert judge.one_line("a\n\x1b[2Kb\u2028c\r") == "a [2Kb c"
+
+
+def test_what_a_person_grades_is_no_test() -> None:
+    def marked(points: int, **marks: bool) -> NotebookNode:
+        about = {"grade_id": "a", "points": points, **marks}
+        return nbformat.v4.new_code_cell("1", metadata={"nbgrader": about})
+
+    test, answer = marked(2, grade=True, solution=False), marked(3, grade=True, solution=True)
+    assert judge.test_name(test) == "a" and judge.test_name(answer) is None
+    book = nbformat.v4.new_notebook(cells=[test, answer, nbformat.v4.new_code_cell("1")])
+    assert judge.points_by_hand(book) == 3
+    assert judge.steps_of(book, {"a": Asked("t", "t")}) == {0: Asked("t", "t"), 1: "1", 2: "1"}

@@ -456,10 +456,16 @@ def steps_of(notebook: NotebookNode, tests: Mapping[str, Asked]) -> dict[int, st
 
 
 def test_name(cell: NotebookNode) -> str | None:
-    """What a test is called; None for a cell that is none."""
+    """What a test is called; None for a cell that is none, such as an answer graded by hand."""
     about = cell.metadata.get("nbgrader")
-    is_test = isinstance(about, dict) and about.get("grade")
+    is_test = isinstance(about, dict) and about.get("grade") and not about.get("solution")
     return str(about.get("grade_id")) if is_test else None
+
+
+def points_by_hand(source: NotebookNode) -> float:
+    """The points of an assignment's answers that a person grades."""
+    marks = [cell.metadata.get("nbgrader", {}) for cell in source.cells]
+    return float(sum(m["points"] for m in marks if m.get("grade") and m.get("solution")))
 
 
 def points(judge: Judge, folder: Path, path: Path) -> Iterator[tuple[float, float, str]]:
@@ -485,6 +491,8 @@ def main(arguments: list[str] | None = None) -> int | str:
         return f"{folder} is no assignment: {', '.join(exercises.assignments(chosen.course))}."
     if not is_confining():
         print(UNCONFINED, file=sys.stderr)
+    (source,) = folder.glob("*.ipynb")
+    by_hand = points_by_hand(notebooks.read(source))
     with Judge() as judge:
         for path in chosen.file:
             try:
@@ -496,6 +504,8 @@ def main(arguments: list[str] | None = None) -> int | str:
             print(f"{one_line(path.name)}: {earned:g} of {possible:g}")
             for earned, possible, said in tasks:
                 print(f"  {earned:g} of {possible:g}  {one_line(said)}")
+            if by_hand:
+                print(f"  {by_hand:g} more are given by hand")
     return 0
 
 
