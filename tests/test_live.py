@@ -305,6 +305,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small site: two notebooks that derive."""
     root = tmp_path_factory.mktemp("site")
     live.collect(root / "live")
+    shutil.copy(live.WORKER, root)
     for stem in (LAGRANGE, LOSS):
         (root / f"{stem}.html").write_text(drawn(stem), "utf-8")
     return root
@@ -407,6 +408,29 @@ def test_an_edited_line_fails_in_the_page_and_can_be_mended_without_a_network(
             "Network.emulateNetworkConditions",
             offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1,
         )  # fmt: skip
+
+
+@in_browser
+@pytest.mark.parametrize("worker", [True, False])
+def test_a_page_that_has_derived_derives_again_when_the_site_is_gone(
+    page: Page, folder: Path, worker: bool
+) -> None:
+    with chromium.served(folder) as address:
+        run(page, address)
+        if not worker:  # the negative control: nothing else keeps the page
+            page.evaluate(
+                "navigator.serviceWorker.getRegistration().then((one) => one.unregister())"
+            )
+    page.call("Network.setCacheDisabled", cacheDisabled=True)
+    try:
+        if worker:
+            said = run(page, address)
+            assert "All 13 cells ran, 9 checks came out, every result as committed" in said
+        else:
+            with pytest.raises((TimeoutError, RuntimeError)):
+                run(page, address)
+    finally:
+        page.call("Network.setCacheDisabled", cacheDisabled=False)
 
 
 @in_browser

@@ -12,6 +12,7 @@ import chromium
 import nbformat
 import numpy as np
 import pytest
+import test_live
 from chromium import Page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image, ImageChops
@@ -512,6 +513,22 @@ def test_a_word_says_what_it_means_when_pointed_at(page: Page, home: str) -> Non
         shown = page.evaluate("getComputedStyle(document.activeElement, '::after').content")
         assert shown.strip('"') == page.evaluate("document.activeElement.dataset.means")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@in_browser
+def test_a_page_derives_without_barriers_and_again_when_the_site_is_gone(
+    page: Page, folder: Path, axe: str
+) -> None:
+    with chromium.served(folder) as address:
+        first = test_live.run(page, f"{address}/notebooks", test_live.LAGRANGE)
+        page.evaluate("document.querySelectorAll('.live-cell details').forEach(x => x.open = true)")
+        for scheme in ("light", "dark"):
+            page.prefers(color_scheme=scheme)
+            assert violations(page, axe) == []
+            pictured(page, f"derived-{scheme}")
+        page.prefers(color_scheme="light")
+    again = test_live.run(page, f"{address}/notebooks", test_live.LAGRANGE)
+    assert first == again and "every result as committed" in again
 
 
 @in_browser

@@ -24,6 +24,7 @@ from dpo_edu.ledger import MEANS, counted
 from tools import notebooks, npm
 
 SOURCE = notebooks.ROOT / "site" / "live"
+WORKER = SOURCE / "offline.js"
 PACKAGE = notebooks.ROOT / "dpo_edu"
 PYODIDE = "314.0.7"
 FETCHED = ("pyodide-lock.json", "pyodide.asm.wasm", "python_stdlib.zip")  # the page counts bytes
@@ -234,6 +235,8 @@ def pages() -> dict[str, list[Cell]]:
 def collect(folder: Path) -> None:
     """Write into a folder all that ``live.js`` needs, which a page includes from there.
 
+    But for its service worker, which belongs at the root of the site: it answers for what is below.
+
     Raises
     ------
     npm.Unavailable
@@ -243,7 +246,8 @@ def collect(folder: Path) -> None:
     wheels = fetched_wheels()
     copied = {f"pyodide/{name}": core / name for name in CORE}
     copied |= {f"wheels/{path.name}": path for path in wheels}
-    copied |= {path.name: path for path in sorted(SOURCE.iterdir()) if path.is_file()}
+    own = [path for path in sorted(SOURCE.iterdir()) if path.is_file() and path != WORKER]
+    copied |= {path.name: path for path in own}
     package = [f"{module}.py" for module in ("__init__", *LEDGER)] + ["claims.toml"]
     copied |= {f"dpo_edu/{name}": PACKAGE / name for name in package}
     for name, path in copied.items():

@@ -347,6 +347,7 @@ def lay_out() -> None:
     pages = laid_out()
     copied(ROOT / "docs" / "figures", SOURCE / "docs" / "figures")
     copied(ROOT / "docs" / "playground", EXTRA / "docs" / "playground")
+    copied(live.WORKER, EXTRA / live.WORKER.name)
     for path in list(SOURCE.rglob("*.*")):
         read = path.suffix in (".md", ".rst", ".ipynb")
         if read and path.relative_to(SOURCE).as_posix() not in pages:

@@ -21,6 +21,18 @@ function placed(cells) {
   return cells.map(({ source }) => inputs.find(([code]) => code === squeezed(source))?.[1]);
 }
 
+/** Have the browser keep the page and what it loads from now on: a reload needs no network then. */
+async function keep() {
+  if (!navigator.serviceWorker) return; // not over plain HTTP, but from this machine
+  const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
+  await navigator.serviceWorker.register(new URL("offline.js", root));
+  await navigator.serviceWorker.ready;
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  const own = [location.href, ...loaded].filter((one) => one.startsWith(location.origin));
+  const kept = await caches.open("derivations");
+  await Promise.allSettled(own.map((one) => kept.add(one)));
+}
+
 class Python {
   /** `hears` is told of bytes and stages while it loads. */
   constructor(hears) {
@@ -152,6 +164,7 @@ class Derivation {
     this.progress.value = 0;
     this.status.textContent = "Loading Python and SymPy";
     this.ready = 0;
+    await keep().catch(() => null); // private windows may refuse
     this.python = new Python(({ bytes, stage }) => {
       if (bytes) this.progress.value += bytes;
       else this.status.textContent = stage;
