@@ -40,6 +40,7 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "audit": {"audit_log", "audit_pairs", "findings", "runlogs", "plots"},
     "testing": {"_checks", "findings"},
     "sweeps": {"_checks"},
+    "laptop": set(),
 }
 MAY_IMPORT |= dict.fromkeys([*TRAINING, "rlhf"], MAY_IMPORT["training"])
 MAY_IMPORT_TORCH = {
