@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky hostile proofs proof-controls clean lm planted-logs bench picture site pdf browser-test
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky hostile class proofs proof-controls clean lm planted-logs bench picture site pdf browser-test
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -74,6 +74,9 @@ mutants: setup  ## break dpo_edu token by token: what does no test notice? (abou
 
 hostile: setup  ## try every hostile hand-in on the judge (some minutes; needs bubblewrap)
 	@$(VENV) -m pytest -m hostile tests/test_hostile.py
+
+class: setup  ## grade thirty synthetic students in all assignments, compare with their known points
+	@$(VENV) -m pytest -q -s -m classroom tests/test_classroom.py
 
 proofs: setup  ## compile the Coq proofs, print what they prove, renew their record (needs coq)
 	@$(VENV) -m tools.proofs

@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ("site", has_site),
         ("bubblewrap", judge.is_confining),
         ("hostile", lambda: "hostile" in config.getoption("markexpr")),
+        ("classroom", lambda: "classroom" in config.getoption("markexpr")),
     )
     for mark, there in kinds:
         marked = [item for item in items if item.get_closest_marker(mark)]

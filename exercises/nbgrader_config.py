@@ -27,5 +27,3 @@ c.Judged.course = str(Path(__file__).parent)
 # A cell or a test that takes longer than so many seconds is lost, and so is what a whole hand-in
 # does not do in so many.
 c.Judged.step, c.Judged.whole = 60.0, 300.0
-# Files are collected under downloaded/<assignment>/archive as <student>_<notebook>.ipynb.
-c.FileNameCollectorPlugin.named_regexp = r".*?(?P<student_id>[A-Za-z0-9-]+)_(?P<file_id>\w+)\.ipynb"

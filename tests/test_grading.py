@@ -1,17 +1,20 @@
-"""The whole cycle of nbgrader: generate, collect, autograde, feedback."""
+"""The whole cycle: collect, grade, feedback, the table of points."""
 
 import re
 import shutil
+from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
-from course import ASSIGNMENTS, FIRST, STEMS, cells, each, graded_tasks, read
+from course import FIRST, STEMS, cells, graded_tasks, read
 from nbformat import NotebookNode
 
-from tools import exercises, judge
+from tools import collect, exercises, grade, judge
 
 pytestmark = pytest.mark.slow
 
+SPOILT = ("solved", "blank", "raises", "endless", "exits", "deletes", "overwrites", "replaces")
 # A grader that finds everything right.
 YES = """
 class Yes:
@@ -50,57 +53,109 @@ def submission(assignment: str, spoil: str) -> NotebookNode:
 
 
 @pytest.fixture(scope="module")
-def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
-    """Points and possible points of every submission, after generate, collect, autograde."""
-    course = tmp_path_factory.mktemp("course")
-    exercises.copy_course(course)
-    with (course / exercises.CONFIG).open("a") as config:
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course in which hand-ins of every kind were collected and graded."""
+    root = tmp_path_factory.mktemp("course")
+    exercises.copy_course(root)
+    with (root / exercises.CONFIG).open("a") as config:
         config.write("\nc.Judged.step = 15\n")
-    handed_in = [(name, spoil) for name in ASSIGNMENTS for spoil in ("solved", "blank")]
-    handed_in += [
-        (FIRST, s) for s in ("raises", "endless", "exits", "deletes", "overwrites", "replaces")
-    ]
-    for assignment, spoil in handed_in:
-        name = f"{STEMS[assignment]}.ipynb"
-        path = course / "submitted" / spoil / assignment / name
-        if assignment == FIRST:  # the others as if collected
-            path = course / "downloaded" / FIRST / "archive" / f"{spoil}_{name}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(submission(assignment, spoil), path)
-    for assignment in ASSIGNMENTS:
-        exercises.nbgrader(course, "generate_assignment", assignment)
-        if assignment == FIRST:
-            exercises.nbgrader(course, "zip_collect", FIRST)
-            (course / "submitted" / "replaces" / FIRST / "grader.py").write_text(YES)
-        exercises.nbgrader(course, "autograde", assignment)
-    exercises.nbgrader(course, "generate_feedback", FIRST)
-    shutil.copytree(course / "feedback", tmp_path_factory.getbasetemp() / "feedback")
-    return exercises.scores(course)
+    folder = root / "downloads"
+    folder.mkdir()
+    for spoil in SPOILT:
+        nbformat.write(submission(FIRST, spoil), folder / f"{spoil}_{STEMS[FIRST]}.ipynb")
+    assert collect.main([FIRST, str(folder), "--course", str(root)]) == 0
+    (root / "submitted" / "replaces" / FIRST / "grader.py").write_text(YES)
+    assert grade.main(["--course", str(root)]) == 0
+    return root
 
 
-@each
-def test_a_solution_gets_everything_and_a_blank_notebook_nothing(assignment, scores) -> None:
-    score, possible = scores[assignment, "solved"]
-    by_hand = judge.points_by_hand(read("source", assignment))
-    assert score == possible - by_hand > 0
-    assert scores[assignment, "blank"][0] == 0
+def scores(course: Path) -> dict[str, tuple[float, float]]:
+    """Points and possible points of every student."""
+    return {row["student"]: (row["points"], row["possible"]) for row in grade.rows(course)}
+
+
+def test_a_solution_gets_everything_and_a_blank_notebook_nothing(course: Path) -> None:
+    score, possible = scores(course)["solved"]
+    assert score == possible - judge.points_by_hand(read("source", FIRST)) > 0
+    assert scores(course)["blank"] == (0, possible)
 
 
 @pytest.mark.parametrize("spoil", ["raises", "overwrites", "replaces"])
-def test_what_raises_or_overwrites_or_replaces_the_grader_gets_nothing(spoil: str, scores) -> None:
-    assert scores[FIRST, spoil][0] == 0
+def test_what_raises_or_overwrites_or_replaces_the_grader_gets_nothing(
+    spoil: str, course: Path
+) -> None:
+    assert scores(course)[spoil][0] == 0
 
 
 @pytest.mark.parametrize("spoil", ["endless", "exits", "deletes"])
-def test_what_never_ends_or_dies_or_has_no_test_loses_just_its_task(spoil: str, scores) -> None:
-    score, possible = scores[FIRST, spoil]
+def test_what_never_ends_or_dies_or_has_no_test_loses_just_its_task(
+    spoil: str, course: Path
+) -> None:
+    score, possible = scores(course)[spoil]
     last = cells(read("source", FIRST), "grade")[-1].metadata.nbgrader.points
     assert score == possible - last
 
 
-def test_feedback_tells_a_student_what_was_wrong(scores, tmp_path_factory) -> None:
-    folder = tmp_path_factory.getbasetemp() / "feedback"
-    page = (folder / "blank" / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
-    assert "not done yet" in page
-    page = (folder / "exits" / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
-    assert "slope: right." in page and "it ended its process" in page
+def test_feedback_tells_a_student_what_was_wrong(course: Path) -> None:
+    def page(student: str) -> str:
+        return (course / "feedback" / student / FIRST / f"{STEMS[FIRST]}.html").read_text("utf-8")
+
+    assert "not done yet" in page("blank")
+    assert "slope: right." in page("exits") and "it ended its process" in page("exits")
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_what_is_graded_is_not_graded_again(course: Path, capsys) -> None:
+    assert grade.main(["--course", str(course)]) == 0
+    assert capsys.readouterr().out.startswith("0 hand-ins graded\n8 rows written to ")
+    assert [one for one in grade.collected(course) if grade.is_new(one)] == []
+
+
+def test_the_table_has_a_row_for_each_hand_in_and_opens_in_a_spreadsheet(course: Path) -> None:
+    text = (course / "grades.csv").read_bytes()
+    assert text.startswith(b"\xef\xbb\xbfstudent,assignment,points,possible,handed_in,course\n")
+    assert text.count(b"\n") == 1 + len(SPOILT)
+    when = re.compile(rb"solved,\w+,[\d.]+,[\d.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,course")
+    assert when.search(text)
+
+
+def row(student: str, course: str) -> dict[str, Any]:
+    return dict(zip(grade.COLUMNS, (student, FIRST, 1.0, 2.0, "", course), strict=True))
+
+
+def test_the_tables_of_variants_are_one_and_nobody_is_in_two(monkeypatch) -> None:
+    of = {Path("a"): [row("bob", "a")], Path("b"): [row("ada", "b")], Path("c"): [row("ada", "c")]}
+    monkeypatch.setattr(grade, "rows", lambda course: iter(of[course]))
+    both = grade.table([Path("a"), Path("b")])
+    assert [(one["student"], one["course"]) for one in both] == [("ada", "b"), ("bob", "a")]
+    with pytest.raises(ValueError, match=f"In two courses at once: ada in {FIRST}"):
+        grade.table(list(of))
+
+
+def test_a_hand_in_that_nbgrader_refuses_is_named_and_the_others_are_graded(
+    course: Path, capsys
+) -> None:
+    broken = course / "submitted" / "broken" / FIRST / f"{STEMS[FIRST]}.ipynb"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no notebook")
+    try:
+        assert grade.main(["--course", str(course)]) == 0
+        assert f"broken, {FIRST}: not graded: " in capsys.readouterr().out
+        assert scores(course)["solved"][0] > 0
+    finally:
+        shutil.rmtree(broken.parent.parent)
+
+
+def test_a_folder_without_a_course_is_refused(tmp_path: Path) -> None:
+    assert grade.main(["--course", str(tmp_path)]) == f"{tmp_path} is no course."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [([], ""), ([2.0], " in 9 s; the middle one took 2.0 s, the longest 2.0 s")],
+)
+def test_the_time_is_said(seconds: list[float], words: str) -> None:
+    one = grade.HandIn(Path("a"), FIRST, "ada")
+    assert grade.timing([grade.Graded(one, s) for s in seconds], 9.0) == words

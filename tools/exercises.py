@@ -1,4 +1,4 @@
-"""Generate the students' assignments from exercises/source, and run nbgrader on a course.
+"""Generate the students' assignments from exercises/source, and the courses of variants.
 
 python -m tools.exercises                                    renew exercises/student
 python -m tools.exercises --variant 17 --to exercises-17     a course of its own, other numbers
@@ -8,10 +8,12 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+import warnings
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -26,19 +28,34 @@ def assignments(course: Path = EXERCISES) -> list[str]:
     return sorted(path.name for path in (course / "source").iterdir() if path.is_dir())
 
 
-def nbgrader(course: Path, *arguments: str) -> str:
-    """Run an nbgrader command on the course in a folder; its messages, or an error with them."""
-    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    run = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *arguments],
-        cwd=course,
-        env=os.environ | {"PATH": scripts},  # it looks for alembic there
-        capture_output=True,
-        text=True,
-    )
-    if run.returncode:
-        raise RuntimeError(f"nbgrader {' '.join(arguments)} failed:\n{run.stdout}{run.stderr}")
-    return run.stdout + run.stderr
+@cache  # nbgrader takes seconds to import
+def nbgrader(course: Path) -> Any:
+    """nbgrader in this process, as the configuration of a course says."""
+    from nbgrader.apps.api import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config.loader import PyFileConfigLoader
+
+    warnings.filterwarnings("ignore", module="nbgrader")  # of its ways with a database
+    scripts = Path(sys.executable).parent  # where it looks for alembic
+    os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
+    config = PyFileConfigLoader(CONFIG, path=str(course)).load_config()
+    config.CourseDirectory.root = str(course)
+    # Where two processes write, one waits for the other.
+    config.CourseDirectory.db_url = f"sqlite:///{course / 'gradebook.db'}?timeout=60"
+    return NbGraderAPI(CourseDirectory(config=config), config=config)
+
+
+def done(result: dict[str, Any]) -> None:
+    """Go on if nbgrader says that a step succeeded.
+
+    Raises
+    ------
+    RuntimeError
+        If not, with its last line.
+    """
+    if not result["success"]:
+        lines = result.get("error", result.get("log", "")).strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else "nbgrader does not say why")
 
 
 def copy_course(target: Path, course: Path = EXERCISES) -> None:
@@ -76,7 +93,7 @@ def generate(target: Path, course: Path = EXERCISES) -> None:
         scratch = Path(folder)
         copy_course(scratch, course)
         for name in assignments(scratch):
-            nbgrader(scratch, "generate_assignment", name)
+            done(nbgrader(scratch).generate_assignment(name))
         replace(target, scratch / "student")
 
 
@@ -87,18 +104,6 @@ def replace(target: Path, made: Path) -> None:
     shutil.copytree(made, new)
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
-
-
-def scores(course: Path) -> dict[tuple[str, str], tuple[float, float]]:
-    """Points and possible points by (assignment, student), from the course's gradebook."""
-    from nbgrader.api import Gradebook  # an optional dependency, and slow to import
-
-    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
-        return {
-            (entry.assignment.name, entry.student.id): (entry.score, entry.max_score)
-            for assignment in gradebook.assignments
-            for entry in gradebook.assignment_submissions(assignment.name)
-        }
 
 
 def main(arguments: list[str] | None = None) -> int | str:
