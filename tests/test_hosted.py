@@ -15,6 +15,7 @@ IN_BROWSER = {
     "14_check_the_optimum_by_numbers",
     "derive_the_gibbs_policy",
     "prove_it_is_the_best",
+    "read_the_log",
     "turn_rewards_into_preferences",
 }
 RUN = """
