@@ -72,6 +72,28 @@ def test_every_task_has_hints_an_answer_a_check_and_a_grade(assignment: str) -> 
     assert int(stated[1]) == sum(worth)
 
 
+def last_hints(text: str) -> list[str]:
+    return re.findall(r"<summary>Hint 3</summary>(.*?)</details>", text, re.DOTALL)
+
+
+def gives_away(hint: str) -> bool:
+    """Whether a last hint is code, or has no numbers to work out by hand."""
+    return "<code>" in hint or len(re.findall(r"\d+(?:\.\d+)?", hint)) < 4
+
+
+@each
+def test_the_last_hint_is_a_smaller_case_and_not_the_code(assignment: str) -> None:
+    hints = last_hints("\n".join(cell.source for cell in read("source", assignment).cells))
+    assert hints and [hint for hint in hints if gives_away(hint)] == []
+
+
+def test_a_hint_that_gives_away_is_found() -> None:
+    fold = "<details><summary>Hint 3</summary>{}</details>"
+    for hint in ("p = 1/2: 100 votes carry 25.", "<code>1 / (p * (1 - p))</code>", "Solve for n."):
+        assert last_hints(fold.format(hint)) == [hint]
+        assert gives_away(hint) is ("100" not in hint)
+
+
 def rubric_flaws(notebook: NotebookNode) -> list[str]:
     """Answers graded by hand whose points are not those of the table in the cell before."""
     found = []
