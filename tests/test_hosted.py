@@ -14,6 +14,7 @@ IN_BROWSER = {
     "03_derive_it_again_by_lagrange",
     "14_check_the_optimum_by_numbers",
     "derive_the_gibbs_policy",
+    "make_it_a_language_models",
     "prove_it_is_the_best",
     "read_the_log",
     "turn_rewards_into_preferences",
