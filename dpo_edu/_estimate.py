@@ -37,17 +37,18 @@ def refuse_without_estimate(wins: Floats, name: str) -> None:
         raise _checks.error(name, expected, got)
 
 
-def newton(pair_by_pair: PairByPair, shape: tuple[int, ...], name: str) -> Floats:
-    """Damped Newton on rewards of shape ``(B, Y)`` from zero."""
+def newton(pair_by_pair: PairByPair, start: Floats, name: str) -> Floats:
+    """Damped Newton on rewards ``(B, Y)``; where it starts changes only how many steps it takes."""
     unresolved = f"{name}: the counts differ too much for float64 to resolve"
-    eye, gauge = np.eye(shape[-1]), 1.0 / shape[-1]
-    reward, last = np.zeros(shape), np.inf
+    diagonal, gauge = np.arange(start.shape[-1]), 1.0 / start.shape[-1]
+    reward, last = np.asarray(start - start.mean(axis=-1, keepdims=True)), np.inf
     for _ in range(2000):  # about 1.5 for each nat of the largest reward difference
         surprise, weight = pair_by_pair(reward)
         slope = (surprise - surprise.swapaxes(-1, -2)).sum(axis=-1)
-        information = eye * weight.sum(axis=-1)[..., None] - weight
+        stiffness = weight.sum(axis=-1)
         # The all-ones direction moves no difference; any curvature there makes the system regular.
-        curvature = information + gauge * np.trace(information, axis1=-2, axis2=-1)[..., None, None]
+        curvature = gauge * stiffness.sum(axis=-1)[..., None, None] - weight
+        curvature[..., diagonal, diagonal] += stiffness
         try:
             step = np.linalg.solve(curvature, slope[..., None])[..., 0]
         except np.linalg.LinAlgError:

@@ -316,17 +316,30 @@ def fit_bradley_terry(wins: ArrayLike) -> Floats:
     if flat.shape[-1] == 1 or len(flat) == 0:
         return np.zeros(w.shape[:-1])
     largest = flat.max(axis=(-2, -1), keepdims=True)
-    found = _estimate.newton(_votes(flat / largest), flat.shape[:-1], "fit_bradley_terry")
+    share = flat / largest
+    found = _estimate.newton(_votes(share), _guess(share), "fit_bradley_terry")
     return found.reshape(w.shape[:-1])
+
+
+def _guess(wins: Floats) -> Floats:
+    """Rewards ``(B, Y)`` as if each response had met the others' mean: near, and never far out."""
+    with np.errstate(divide="ignore"):
+        odds = np.log(wins.sum(axis=-1)) - np.log(wins.sum(axis=-2))
+    # Far out the curvature would be lost; that the steps find the way from 3 is proved.
+    return np.asarray(np.clip((1 - 1 / wins.shape[-1]) * odds, -3.0, 3.0))
 
 
 def _votes(wins: Floats) -> _estimate.PairByPair:
     count = wins + wins.swapaxes(-1, -2)
 
     def pair_by_pair(reward: Floats) -> tuple[Floats, Floats]:
-        p = preference_matrix(reward)
+        loss = reward[..., :, None] - reward[..., None, :]
+        with np.errstate(over="ignore"):  # sigma of minus the difference; far out it is 0
+            np.reciprocal(1 + np.exp(loss, out=loss), out=loss)
         # Observed minus expected wins, pair by pair: the difference of the sums would lose digits.
-        surprise = wins * p.swapaxes(-1, -2)
-        return surprise, count * p * p.swapaxes(-1, -2)
+        surprise = wins * loss
+        weight = loss * loss.swapaxes(-1, -2)
+        weight *= count
+        return surprise, weight
 
     return pair_by_pair

@@ -168,4 +168,4 @@ def fit_plackett_luce(
         variance = np.einsum("nki,nkj->nij", chance, chance) * (later | later.T)
         return by_responses(chance * later)[None], by_responses(variance)[None]
 
-    return np.asarray(_estimate.newton(pair_by_pair, (1, y), "fit_plackett_luce")[0])
+    return np.asarray(_estimate.newton(pair_by_pair, np.zeros((1, y)), "fit_plackett_luce")[0])

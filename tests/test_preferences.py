@@ -643,6 +643,21 @@ def test_a_last_step_of_a_millionth_is_not_resolved_and_one_just_below_is(monkey
         newton_steps_taken(monkeypatch, *[1.0] * 1999, 1e-6)
 
 
+def test_steps_begin_at_the_estimate_of_two_responses_and_never_far_out():
+    np.testing.assert_allclose(
+        preferences._guess(np.array([[0, 1], [3, 0.0]])), np.log(3) / 2 * np.array([-1, 1])
+    )
+    lopsided = np.array([[0, 1e9, 1], [1, 0, 1], [1, 1e-300, 0]])
+    np.testing.assert_array_equal(np.abs(preferences._guess(lopsided)) <= 3, True)
+    assert preferences._guess(np.array([[0, 1e9], [1, 0.0]])).tolist() == [3, -3]
+
+
+def test_where_the_steps_begin_does_not_matter(monkeypatch):
+    near = preferences.fit_bradley_terry(JOURNALS)
+    monkeypatch.setattr(preferences, "_guess", lambda w: np.tile([9.0, 0, -9, 2], (len(w), 1)))
+    np.testing.assert_allclose(preferences.fit_bradley_terry(JOURNALS), near, rtol=0, atol=1e-12)
+
+
 # --- maximum likelihood: existence ---------------------------------------------------------------
 
 
