@@ -9,7 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tools import bench
+from dpo_edu import gibbs, preferences
+from dpo_edu.training import fit_table
+from tools import bench, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,3 +91,51 @@ def test_every_benchmark_is_there_and_its_record_can_be_read() -> None:
         assert name in bench.NAMES
         for row in found["rows"]:
             assert bench.line(bench.Row(**row))
+
+
+def test_the_statistic_is_one_at_the_bound_and_counts_what_adam_sees() -> None:
+    limit = benchmark("limit")
+    wins = limit.samples(400)
+    optimum = gibbs.optimal_policy(limit.TRUTH, limit.UNIFORM, beta=limit.BETA)
+    assert limit.statistic(optimum[None]) == pytest.approx(0, abs=1e-20)
+    refs = np.tile(limit.UNIFORM, (400, 1))
+    found = np.exp(fit_table(refs, wins, beta=limit.BETA).log_probs)
+    assert limit.statistic(found) == pytest.approx(1, abs=0.1)
+    assert limit.statistic(np.exp(fit_table(refs, wins, beta=1).log_probs)) > 10  # another beta
+    winner, loser = limit.votes_of(wins[:2], np.random.default_rng(0))
+    for k in range(2):
+        pairs = preferences.PreferencePairs(np.zeros(limit.VOTES, int), winner[k], loser[k])
+        assert (preferences.count_wins(pairs, (1, 4))[0] == wins[k]).all()
+
+
+def test_adam_on_minibatches_goes_where_dpo_goes() -> None:
+    limit = benchmark("limit")
+    wins = limit.samples(3)
+    near = np.exp(fit_table(np.tile(limit.UNIFORM, (3, 1)), wins, beta=limit.BETA).log_probs)
+    off = [np.abs(limit.by_adam(wins, epochs) - near).max() for epochs in (1, 10)]
+    assert off[0] > 0.05 > 0.02 > off[1]
+
+
+def test_the_tables_of_the_race_agree_and_the_peers_arrive() -> None:
+    table = benchmark("table")
+    task = table.problem(6)
+    for found in (task.by_reward(), task.by_dpo()):
+        assert task.distance(found) < 1e-20
+        assert task.distance(found[::-1]) > 0.1
+    steps, rate = table.steps_of_adam(task)
+    seen: list[float] = []
+    table.by_adam(task, rate, steps + 1, lambda found: bool(seen.append(task.distance(found))))
+    assert [kl <= table.NEAR for kl in seen] == [False] * steps + [True]
+    seen.clear()
+    steps = table.steps_of_lbfgs(task)
+    table.by_lbfgs(task, steps, lambda found: seen.append(task.distance(found)))
+    assert [kl <= table.NEAR for kl in seen] == [False] * (steps - 1) + [True]
+    pairs = table.votes_on(5)
+    np.testing.assert_allclose(table.by_choix(pairs, 5), table.fit(pairs, 5), rtol=0, atol=1e-10)
+
+
+def test_the_floor_of_a_notebook_ends_with_its_imports(tmp_path: Path) -> None:
+    rooms = benchmark("rooms")
+    for path in notebooks.numbered():
+        cells = notebooks.read(rooms.only_imports(path, tmp_path)).cells
+        assert [cell.id for cell in cells if cell.cell_type == "code"] == ["imports"]
