@@ -117,6 +117,36 @@ def test_a_text_is_a_prompt_then_a_response_then_padding(stem: str) -> None:
     assert starts == {1, 2, 3, 5} and any(whole) and used >= {0, 1, 2}
 
 
+def out_of_line(module: Any, given: dict[str, Any]) -> dict[str, int]:
+    """For each cause, how many numbers of its log a healthy run could not show."""
+    return {
+        cause: sum(
+            module._tells(column, int(row[0]), value, given["end"])
+            for row in given["logs"][name]
+            for column, value in zip(module.COLUMNS, row[1:], strict=True)
+        )
+        for name, cause in module._causes_of(given).items()
+    }
+
+
+def test_of_four_logs_three_tell_their_cause_in_every_variant() -> None:
+    module = grader("read_the_log")
+    for variant in range(60):
+        found = out_of_line(module, module.causes.given(variant))
+        assert sorted(found) == sorted(module.CAUSES)
+        assert found.pop("healthy") == 0 and min(found.values()) >= 3
+        given = module.trainers.given(variant)
+        assert sorted(module._slips_of(given).values()) == sorted(module.SLIPS)
+
+
+def test_a_healthy_log_that_tells_of_a_fault_is_found() -> None:
+    module = grader("read_the_log")
+    given = module.causes.given()
+    name = next(n for n, cause in module._causes_of(given).items() if cause == "healthy")
+    given["logs"][name][3][1] -= 0.4  # a loss that no healthy run shows, on the way
+    assert out_of_line(module, given)["healthy"] == 1
+
+
 @each
 def test_every_task_is_tried_with_two_right_and_three_wrong_answers(assignment: str) -> None:
     answers = ANSWERS[STEMS[assignment]]

@@ -179,8 +179,9 @@ columns = function_task(
         "the second number is the chosen reward, the third the rejected one.": (
             _but(chosen=lambda _, lost, __: lost.mean(), rejected=lambda won, *_: won.mean())
         ),
-        "the loss is in bits: log sigma has the natural logarithm.": (
-            _but(loss=lambda won, lost, _: np.logaddexp(0, lost - won).mean() / np.log(2))
+        "the loss has base 2 or 10: log sigma has the natural logarithm.": OneOf(
+            _but(loss=lambda won, lost, _, b=b: np.logaddexp(0, lost - won).mean() / np.log(b))
+            for b in (2, 10)
         ),
         "the accuracy is a share, not in percent.": (
             _but(accuracy=lambda won, lost, _: 100 * (won > lost).mean())
@@ -718,14 +719,15 @@ def _evidence_fault(answer: Any, _: np.random.Generator, given: Given) -> str | 
     for name, quoted in answer.items():
         if str(name) not in given["logs"]:
             return f"there is no log {name!r:.40}."
-        if is_blank(quoted):
-            return NOT_YET
-        if str(name) not in _faulty(given):
+        if str(name) not in _faulty(given) and not is_blank(quoted):
             return f"log {name} is that of the healthy run: nothing in it is out of line."
-        fault = _quote_fault(str(name), quoted, given)
+        fault = None if is_blank(quoted) else _quote_fault(str(name), quoted, given)
         if fault is not None:
             return fault
-    missing = [name for name in _faulty(given) if name not in map(str, answer)]
+    told = [str(name) for name, quoted in answer.items() if not is_blank(quoted)]
+    if answer and not told:
+        return NOT_YET
+    missing = [name for name in _faulty(given) if name not in told]
     return f"a number of log {missing[0]} is missing: it has a fault." if missing else None
 
 
@@ -803,6 +805,8 @@ def _experiments_of(given: Given) -> dict[str, str]:
 
 def _experiments_fault(answer: Any, _: np.random.Generator, given: Given) -> str | None:
     truth = _experiments_of(given)
+    if isinstance(answer, Mapping):  # the healthy log may stand there with nothing
+        answer = {n: word for n, word in answer.items() if str(n) in truth or not is_blank(word)}
     if isinstance(answer, Mapping) and len(answer) == len(given["logs"]):
         return "the healthy run raises no suspicion: name a test for the three others."
     if isinstance(answer, Mapping) and {str(key) for key in answer} != set(truth):
