@@ -5,6 +5,8 @@ responses at once, ``(X, Y)`` in nats, every row normalised.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,6 +15,8 @@ from torch.nn import functional
 
 from dpo_edu import _checks, distributions
 from dpo_edu.sequences import SequenceSpace
+
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def _log_reference(ref: ArrayLike) -> Tensor:
@@ -105,8 +109,32 @@ class LogLinearPolicy(nn.Module):
         return functional.log_softmax(self.log_ref + self.features @ self.theta, dim=-1)
 
 
+def _attend_to_ancestors(query: Tensor, key: Tensor, value: Tensor, lineages: Tensor) -> Tensor:
+    """Attention of each prefix to itself and its ancestors, all ``(X, heads, prefixes, size)``.
+
+    The children of a prefix stand together and share all keys but their own: those of its lineage.
+    """
+    prompts, heads, prefixes, size = query.shape
+    parents, depth = lineages.shape
+    among = (prompts, heads, parents, (prefixes - 1) // max(parents, 1))
+    seen = lineages.clamp(min=0).flatten()
+
+    def above(each: Tensor) -> Tensor:
+        rows = each.permute(2, 0, 1, 3).reshape(prefixes, -1).index_select(0, seen)
+        return rows.view(parents, depth, prompts, heads, size).permute(2, 3, 0, 1, 4)
+
+    query = query[:, :, 1:] / math.sqrt(size)
+    own = (query * key[:, :, 1:]).sum(dim=-1).view(*among, 1)
+    score = query.view(*among, size) @ above(key).mT
+    score = score.masked_fill(lineages[:, None] < 0, -torch.inf)
+    weight = torch.cat([score, own], dim=-1).softmax(dim=-1)
+    heard = weight[..., :-1] @ above(value)
+    heard = heard + weight[..., -1:] * value[:, :, 1:].view(*among, size)
+    return torch.cat([value[:, :, :1], heard.view(query.shape)], dim=2)
+
+
 class _Block(nn.Module):
-    """Attention over the ancestors of each prefix, then a two-layer perceptron, both residual."""
+    """Attention to what each place may see, then a two-layer perceptron, both residual."""
 
     def __init__(self, width: int, heads: int, layers: int, draws: torch.Generator) -> None:
         super().__init__()
@@ -119,13 +147,12 @@ class _Block(nn.Module):
         self.perceptron_in = _linear(width, 4 * width, draws)
         self.perceptron_out = _linear(4 * width, width, draws, scale=(2 * layers) ** -0.5)
 
-    def forward(self, stream: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, stream: Tensor, attend: Attention) -> Tensor:
         prompts, prefixes, width = stream.shape
         mixed = self.query_key_value(self.attention_norm(stream))
         per_head = mixed.view(prompts, prefixes, 3, self.heads, width // self.heads)
         query, key, value = per_head.permute(2, 0, 3, 1, 4)
-        heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        heard = heard.transpose(1, 2).reshape(prompts, prefixes, width)
+        heard = attend(query, key, value).transpose(1, 2).reshape(prompts, prefixes, width)
         stream = stream + self.attention_out(heard)
         hidden = functional.gelu(self.perceptron_in(self.perceptron_norm(stream)))
         result: Tensor = stream + self.perceptron_out(hidden)
@@ -147,8 +174,8 @@ class TinyTransformer(nn.Module):
     """A decoder-only transformer over a whole `SequenceSpace`, every prefix computed once.
 
     ``log pi(y|x) = sum_t log pi(y_t | y_1 ... y_(t-1), x)``, the sum over the tokens of y, the end
-    token included. The prefix tree is one sequence whose attention mask is "my ancestors and
-    myself"; a token's position is its depth, and the root's embedding tells the prompts apart.
+    token included. In the tree of prefixes each attends to its ancestors and itself; a token's
+    position is its depth, and the root's embedding tells the prompts apart.
 
     Parameters
     ----------
@@ -172,7 +199,7 @@ class TinyTransformer(nn.Module):
     (torch.Size([2, 9]), True)
     """
 
-    ancestors: Tensor
+    lineages: Tensor
     depths: Tensor
     tokens: Tensor
     edges: Tensor
@@ -209,7 +236,7 @@ class TinyTransformer(nn.Module):
 
     def _register_tree(self, space: SequenceSpace) -> None:
         # Copies: the arrays of the space are read-only, a module's buffers move between devices.
-        self.register_buffer("ancestors", torch.tensor(space.ancestors), persistent=False)
+        self.register_buffer("lineages", torch.tensor(space.lineages), persistent=False)
         self.register_buffer("depths", torch.tensor(space.depths), persistent=False)
         self.register_buffer("tokens", torch.tensor(space.tokens), persistent=False)
         self.register_buffer("edges", torch.tensor(space.edges), persistent=False)
@@ -220,8 +247,9 @@ class TinyTransformer(nn.Module):
         words = self.token_embedding[self.tokens[1:]].expand(prompts, -1, -1)
         stream = torch.cat([self.prompt_embedding[:, None], words], dim=1)
         stream = stream + self.depth_embedding[self.depths]
+        attend = partial(_attend_to_ancestors, lineages=self.lineages)
         for block in self.blocks:
-            stream = block(stream, self.ancestors)
+            stream = block(stream, attend)
         return functional.log_softmax(self.next_token(self.norm(stream)), dim=-1)
 
     def log_probs(self) -> Tensor:

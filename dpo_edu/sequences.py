@@ -136,12 +136,18 @@ class SequenceSpace:
         return _frozen(np.concatenate([np.array([0]), *above]))
 
     @cached_property
-    def ancestors(self) -> NDArray[np.bool_]:
-        """Whether the column is the row or a prefix of it, ``(prefixes, prefixes)``."""
-        seen = np.eye(self.prefixes, dtype=bool)
-        for _ in range(self.length - 1):
-            seen |= seen[self.parents]
-        return _frozen(seen)
+    def lineages(self) -> Ints:
+        """The ancestors of each prefix that another extends, and itself, ``(inner, length - 1)``.
+
+        From the root downwards; places below the prefix itself hold -1.
+        """
+        place = np.arange(self.prefixes - self.level_sizes[-1])
+        rows = np.full((self.length - 1, len(place)), -1)
+        for depth in reversed(range(len(rows))):
+            here = self.depths[place] == depth
+            rows[depth, here] = place[here]
+            place[here] = self.parents[place[here]]
+        return _frozen(rows.T)
 
     @cached_property
     def edges(self) -> Ints:

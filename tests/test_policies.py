@@ -13,6 +13,7 @@ from dpo_edu.policies import LogLinearPolicy, TabularPolicy, TinyTransformer
 from dpo_edu.sequences import SequenceSpace
 
 SPACES = [SequenceSpace(3, 3), SequenceSpace(3, 3, end_token=True), SequenceSpace(2, 1)]
+SPACES += [SequenceSpace(2, 4), SequenceSpace(1, 3), SequenceSpace(1, 3, end_token=True)]
 REFS = st.integers(0, 10_000).map(
     lambda seed: np.random.default_rng(seed).dirichlet(np.ones(4), size=3)
 )
@@ -111,7 +112,7 @@ def test_transformer_state_is_its_parameters():
     policy = TinyTransformer(SequenceSpace(3, 2))
     assert set(policy.state_dict()) == {name for name, _ in policy.named_parameters()}
     assert {name for name, _ in policy.named_buffers()} == {
-        "ancestors",
+        "lineages",
         "depths",
         "tokens",
         "edges",

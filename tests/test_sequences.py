@@ -55,10 +55,13 @@ def test_tree_holds_every_proper_prefix_of_a_response_once(space):
 
 
 @given(space=SPACES)
-def test_ancestors_are_the_prefixes_of_a_prefix_and_itself(space):
+def test_lineages_are_the_prefixes_of_a_prefix_and_itself_the_shortest_first(space):
     nodes = [written(space, k) for k in range(space.prefixes)]
-    expected = [[row[: len(column)] == column for column in nodes] for row in nodes]
-    assert space.ancestors.tolist() == expected
+    inner = [node for node in nodes if len(node) < space.length - 1]
+    rows = [[nodes.index(node[:n]) for n in range(len(node) + 1)] for node in inner]
+    padded = [row + [-1] * (space.length - 1 - len(row)) for row in rows]
+    assert space.lineages.shape == (len(inner), space.length - 1)
+    assert space.lineages.tolist() == padded
 
 
 @given(space=SPACES)
@@ -101,7 +104,7 @@ def test_spaces_are_values_and_their_arrays_are_read_only():
     assert SequenceSpace(3, 2) != SequenceSpace(3, 2, end_token=True)
     assert len({SequenceSpace(3, 2), SequenceSpace(3, 2)}) == 1
     space = SequenceSpace(3, 2)
-    for name in ("responses", "lengths", "depths", "tokens", "parents", "ancestors", "edges"):
+    for name in ("responses", "lengths", "depths", "tokens", "parents", "lineages", "edges"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(space, name)[:] = 0
 
