@@ -107,11 +107,15 @@ class Fit:
     def look(self) -> tuple[Tensor, Tensor]:
         """The log-probs ``(X, Y)`` and the loss per unit of vote weight, noted in the record."""
         log_probs = _run.log_probs_of("policy", self.policy)
-        loss = self.weight @ self.pair_loss(*self.scores(log_probs))
+        return log_probs, self.note(log_probs, self.scores(log_probs))
+
+    def note(self, log_probs: Tensor, scores: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss per unit of vote weight at these scores, noted in the record."""
+        loss = self.weight @ self.pair_loss(*scores)
         if not torch.isfinite(loss):
             raise _checks.error("loss", "finite values", f"{loss.item()}")
         self.record.note(loss, log_probs)
-        return log_probs, loss
+        return loss
 
     def steps(self, most: int) -> "tqdm[int]":
         """As many steps, with a bar if `progress` was asked for."""

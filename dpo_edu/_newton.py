@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpo_edu import _checks
+from dpo_edu import _checks, _run
 from dpo_edu._fit import Fit
 from dpo_edu.policies import LogLinearPolicy, TabularPolicy
 
@@ -43,7 +43,7 @@ def _solve_table(fit: Fit, policy: TabularPolicy) -> bool | None:
     steps = NewtonSteps(fit)
     runaway = torch.tensor(fit.runs_away()).to(policy.theta.device)[:, None]
     for k in fit.steps(MOST_STEPS):
-        log_probs, slope, curvature = _model(fit)
+        log_probs, scores, slope, curvature = _model(fit)
         direction = steps.direction(slope, curvature)
         if direction is None:
             return None
@@ -52,7 +52,7 @@ def _solve_table(fit: Fit, policy: TabularPolicy) -> bool | None:
         move = direction * damping(direction, fit.beta)
         with torch.no_grad():
             policy.theta.add_(_in_theta(move, log_probs, fit.lengths))
-        if fit.beta * direction.abs().max() < _smallest_step(fit, log_probs):
+        if fit.beta * direction.abs().max() < _smallest_step(fit.beta, scores):
             return not bool(runaway.any())
     return False
 
@@ -65,7 +65,7 @@ def _solve_features(fit: Fit, policy: LogLinearPolicy) -> bool | None:
     each = policy.features.expand(*policy.log_ref.shape, -1).flatten(end_dim=1)
     contrast = each[fit.chosen] - each[fit.rejected]
     for _ in fit.steps(MOST_FEATURE_STEPS):
-        log_probs, slope, curvature = _model(fit)
+        _, scores, slope, curvature = _model(fit)
         if not curvature.any():
             return None
         hessian = contrast.T @ ((fit.weight * curvature)[:, None] * contrast)
@@ -74,16 +74,21 @@ def _solve_features(fit: Fit, policy: LogLinearPolicy) -> bool | None:
         change = fit.beta * (contrast @ direction).abs().max()
         with torch.no_grad():
             policy.theta.add_(direction * (torch.log1p(change) / change if change > 0 else 1.0))
-        if change < _smallest_step(fit, log_probs):
+        if change < _smallest_step(fit.beta, scores):
             return True
     return False
 
 
-def _model(fit: Fit) -> tuple[Tensor, Tensor, Tensor]:
-    """The log-probs ``(X, Y)``, and there slope and curvature of each pair's loss, ``(M,)``."""
+def _model(fit: Fit) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor]:
+    """The log-probs ``(X, Y)`` and scores; slope and curvature there of each pair's loss ``(M,)``.
+
+    They are noted in the record.
+    """
     with torch.no_grad():
-        log_probs, _ = fit.look()
-    return log_probs, *derivatives(fit.pair_loss, *fit.scores(log_probs))
+        log_probs = _run.log_probs_of("policy", fit.policy)
+        scores = fit.scores(log_probs)
+        fit.note(log_probs, scores)
+    return log_probs, scores, *derivatives(fit.pair_loss, *scores)
 
 
 def derivatives(pair_loss: PairLoss, chosen: Tensor, rejected: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,10 +174,10 @@ def damping(direction: Tensor, beta: float) -> Tensor:
     return torch.where(change > 0, torch.log1p(change) / change, 1.0)
 
 
-def _smallest_step(fit: Fit, log_probs: Tensor) -> float:
-    """1e-10 reward units, or what the rounding of the log-probs allows if that is more."""
-    largest = torch.cat(fit.scores(log_probs)).abs().max().item()
-    rounding = 8 * torch.finfo(log_probs.dtype).eps * fit.beta * largest
+def _smallest_step(beta: float, scores: tuple[Tensor, Tensor]) -> float:
+    """1e-10 reward units, or what the rounding of the scores allows if that is more."""
+    largest = max(score.abs().max().item() for score in scores)
+    rounding = 8 * torch.finfo(scores[0].dtype).eps * beta * largest
     return max(SMALL_STEP, rounding)
 
 

@@ -671,15 +671,10 @@ def test_newton_goes_on_until_a_step_is_smaller_than_the_smallest(monkeypatch):
 
 @pytest.mark.parametrize(("dtype", "eps"), [(torch.float64, 2.0**-52), (torch.float32, 2.0**-23)])
 def test_the_smallest_step_is_eight_roundings_of_the_largest_score(dtype, eps):
-    class Toy:
-        beta = 0.5
-
-        def scores(self, log_probs):
-            return log_probs, -log_probs / 2
-
-    log_probs = torch.tensor([-1e9, -1.0, -3.0], dtype=dtype)
-    assert _newton._smallest_step(Toy(), log_probs) == pytest.approx(8 * eps * 0.5 * 1e9)
-    assert _newton._smallest_step(Toy(), torch.zeros(3, dtype=dtype)) == 1e-10
+    score, zero = torch.tensor([-1e9, -1.0, -3.0], dtype=dtype), torch.zeros(3, dtype=dtype)
+    for scores in ((score, -score / 2), (-score / 2, score)):
+        assert _newton._smallest_step(0.5, scores) == pytest.approx(8 * eps * 0.5 * 1e9)
+    assert _newton._smallest_step(0.5, (zero, zero)) == 1e-10
 
 
 def test_a_table_that_cannot_settle_says_so(monkeypatch):
