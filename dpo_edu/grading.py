@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dpo_edu import symbolic
+from dpo_edu import _relations, _slips, symbolic
 from dpo_edu._alike import borrowed, is_stub, numbers, short
 from dpo_edu._alike import same as same  # graders have it from here
 
@@ -198,12 +198,10 @@ def function_fault(
     >>> function_fault(lambda x: x + 1, lambda x: 2 * x, [case(1), case(2)])
     'for x = 2 it should give 4, and gives 3.'
     """
-    if is_blank(answer):
+    if is_blank(answer) or (callable(answer) and is_stub(answer)):
         return NOT_YET
     if not callable(answer):
         return f"expected a function, got {type(answer).__name__}."
-    if is_stub(answer):
-        return NOT_YET
     found, fault = _outputs(through(answer), cases, truth)
     if fault is not None:
         return fault
@@ -213,7 +211,8 @@ def function_fault(
             return None
         wrongs = ((sentence, through(wrong)) for sentence, wrong in known(mistakes or {}))
         sentence = _recognised(wrongs, cases, found, expected, tolerance)
-    return sentence or _plain_fault(truth, cases, found, expected, tolerance)
+    own = answer if through is _as_it_is else None
+    return sentence or _plain_fault(own, truth, cases, found, expected, tolerance)
 
 
 def _outputs(
@@ -286,9 +285,17 @@ CLOSE = 6e-4  # half of the third digit, and a little more
 
 
 def _plain_fault(
-    truth: Function, cases: Sequence[Case], found: list[Any], expected: list[Any], tolerance: float
+    answer: Function | None,
+    truth: Function,
+    cases: Sequence[Case],
+    found: list[Any],
+    expected: list[Any],
+    tolerance: float,
 ) -> str:
-    """The first place where a function without a known mistake goes wrong."""
+    """What is true of a function without a known mistake, else the first place where it is wrong.
+
+    What relates what it gives to the truth is looked for if the `answer` itself is there.
+    """
     varies = not all(same(*neighbours, tolerance) for neighbours in pairwise(expected))
     if varies and all(same(*neighbours) for neighbours in pairwise(found)):
         return "it gives the same output whatever goes in: does it use its arguments?"
@@ -297,11 +304,24 @@ def _plain_fault(
     where = at.in_words(truth)
     if numbers(f) is None:
         return f"for {where} it should give numbers, and gives {short(f)}."
+    if all(same(f, e, CLOSE) for f, e in zip(found, expected, strict=True)) or same(f, e, 1e-6):
+        return f"close, off by {_most(f, e)} for {where}: rounding, float32 or an epsilon?"
+    calls = [(c.arguments, c.keywords) for c in cases]
+    if answer and (said := _relations.relation(answer, truth, calls, found, expected)):
+        return said
     if np.shape(f) != np.shape(e):
         return f"for {where} the shape should be {np.shape(e)}, and is {np.shape(f)}."
-    if all(same(f, e, CLOSE) for f, e in zip(found, expected, strict=True)):
-        return f"close, off by {_most(f, e)} for {where}: rounding, float32 or an epsilon?"
-    return f"for {where} it should give {first_wrong(f, e, tolerance)}."
+    heard = _heard(answer, at) if answer and not np.isfinite(np.asarray(f, float)).all() else ""
+    return f"for {where} it should give {first_wrong(f, e, tolerance)}{heard}."
+
+
+def _heard(answer: Function, at: Case) -> str:
+    """What NumPy says on the way to a number that is not finite."""
+    loud: Any = {"over": "warn", "divide": "warn", "invalid": "warn", "under": "ignore"}
+    with np.errstate(**loud), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        at.of(answer)
+    return f" (NumPy: {heard[0].message})" if heard else ""
 
 
 def _most(found: Any, expected: Any) -> str:
@@ -364,6 +384,8 @@ def expression_fault(
     for sentence, mistaken in known(mistakes):
         if _agree(seen, through(sp.sympify(mistaken))):
             return sentence
+    if slip := next(_slips.one_slip(given, truth, through), None):
+        return slip
     if names := _strangers(
         seen.free_symbols - true.free_symbols - _our_symbols(truth).free_symbols
     ):

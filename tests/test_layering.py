@@ -12,7 +12,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 
 NUMPY_CHAIN = ["_checks", "distributions", "gibbs", "problems", "_estimate", "preferences"]
 NUMPY_CHAIN += ["statistics"]
-NO_TORCH = {"_alike", "_badge", "_checks", "_compare", "_estimate"}
+NO_TORCH = {"_alike", "_badge", "_checks", "_compare", "_estimate", "_relations", "_slips"}
 TRAINING = [name for name in MODULES if name.startswith("_") and name not in NO_TORCH]
 MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_CHAIN)} | {
     "_estimate": {"_checks"},
@@ -31,7 +31,9 @@ MAY_IMPORT = {name: set(NUMPY_CHAIN[:place]) for place, name in enumerate(NUMPY_
     "ledger": {"symbolic", "_compare", "_typeset"},
     "_alike": set(),
     "_badge": {"ledger", "_typeset"},
-    "grading": {"symbolic", "_alike"},
+    "_relations": {"_alike"},
+    "_slips": {"symbolic"},
+    "grading": {"symbolic", "_alike", "_relations", "_slips"},
     "plots": {"_checks"},  # the name of an array type
     "runlogs": {"_checks"},
     "findings": {"_checks"},

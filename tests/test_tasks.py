@@ -67,9 +67,10 @@ def said(task: Task, answer: Any) -> str:
         (lambda x, power: x[3], "it raises IndexError (index 3 is out of bounds for axis 0 with"),
         (lambda x, power: np.ones(3), "it gives the same output whatever goes in: does it use its"),
         (lambda x, power: {"x": 1}, "it should give numbers, and gives {'x': 1}."),
-        (lambda x, power: x.sum() ** power, "the shape should be (3,), and is ()."),
+        (lambda x, power: [*x, 1] if power == 1 else x, "the shape should be (3,), and is (4,)."),
+        (lambda x, power: x.sum() ** power, "is a sum, a mean or a maximum taken over all"),
         (lambda x, power: x * power, "power = 2 it should give "),
-        (lambda x, power: np.where(x < 0, np.nan, x), "power = 1 it should give "),
+        (lambda x, power: np.where(x < 0, np.nan, x**power), "power = 1 it should give "),
     ],
 )
 def test_a_function_is_told_what_is_wrong_with_it(answer: Any, sentence: str) -> None:
