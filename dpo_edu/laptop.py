@@ -18,7 +18,7 @@ NEEDED = {  # to import, and what to install
     "jupyterlab": "jupyterlab",
 }
 OLDEST = (3, 11)
-WITH_TORCH = 4  # the first assignment that needs PyTorch
+WITH_TORCH = range(4, 7)  # the assignments that need PyTorch
 INSTALL = 'python -m pip install -c constraints.txt -e ".[student]"'
 INSTALL_TORCH = "python -m pip install -c constraints.txt torch"
 
@@ -64,14 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     lacking = list(missing())
     torch = version("torch")
-    print(f"torch       {torch or f'missing; from assignment {WITH_TORCH} on: {INSTALL_TORCH}'}")
+    some = f"{WITH_TORCH[0]} to {WITH_TORCH[-1]}"
+    print(f"torch       {torch or f'missing; for assignments {some}: {INSTALL_TORCH}'}")
     if "python" in lacking:
         wanted = ".".join(map(str, OLDEST))
         print(f"Not ready: install Python {wanted} or newer, and begin again with it.")
     elif lacking:
         print(f"Not ready. In the folder dpo-edu: {INSTALL}")
     else:
-        print(f"Ready for {'all assignments' if torch else f'assignments 1 to {WITH_TORCH - 1}'}.")
+        print(f"Ready for all assignments{'' if torch else f' but {some}'}.")
     return int(bool(lacking))
 
 
