@@ -54,6 +54,20 @@ def _shifted(late: int) -> Function:
     return counts
 
 
+def _late_altogether(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    return _read_on(tokens, prompt + 1, end=end)
+
+
+def _to_the_first_of_all(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    first = (tokens == end).argmax(axis=1)
+    return _after(tokens, prompt) & (np.arange(tokens.shape[1]) <= first[:, None])
+
+
+def _of_one_prompt(choose: Callable[[Ints], int]) -> Function:
+    """Counts that take one length of prompt for all rows."""
+    return lambda tokens, prompt, *, end: _read_on(tokens, 0 * prompt + choose(prompt), end=end)
+
+
 def _to_the_first_found(tokens: Ints, prompt: Ints, *, end: int) -> Any:
     first = _found(tokens, prompt, end=end).argmax(axis=1)
     return _after(tokens, prompt) & (np.arange(tokens.shape[1]) <= first[:, None])
@@ -138,8 +152,12 @@ counted = function_task(
         "this marks words by what they are, not by where they stand: prompts have words, too.": (
             lambda tokens, prompt, *, end: tokens != end
         ),
-        "an end token inside the prompt ends nothing: look for the first one after it.": _any_end,
-        "the first token of the response is lost: it stands at place `prompt`.": _shifted(1),
+        "an end token inside the prompt ends nothing: look for the first one after it.": OneOf(
+            [_any_end, _to_the_first_of_all]
+        ),
+        "the first token of the response is lost: it stands at place `prompt`.": OneOf(
+            [_shifted(1), _late_altogether]
+        ),
         "the last token of the prompt counts: the response begins at place `prompt`.": _shifted(-1),
         "a row without an end token was cut: what there is of its response counts.": OneOf(
             [_to_the_first_found, _ended_only]
@@ -147,14 +165,27 @@ counted = function_task(
         "a response may be its end token alone: then that one counts, and no padding.": (
             _wants_a_word
         ),
-        "each row has a prompt of its own length: this uses one for all.": (
-            lambda tokens, prompt, *, end: _read_on(tokens, 0 * prompt + prompt[0], end=end)
+        "each row has a prompt of its own length: this uses one for all.": OneOf(
+            [
+                _of_one_prompt(lambda prompt: int(prompt[0])),
+                _of_one_prompt(lambda prompt: int(prompt[-1])),
+                _of_one_prompt(lambda prompt: int(prompt.min())),
+                _of_one_prompt(lambda prompt: int(prompt.max())),
+            ]
         ),
         "`end` says which token ends a response: it need not be the last of the words.": OneOf(
             [_with_end(lambda tokens: int(tokens.max())), _with_end(lambda tokens: 0)]
         ),
         "this is the opposite: True is for tokens that count.": (
             lambda tokens, prompt, *, end: ~_read_on(tokens, prompt, end=end)
+        ),
+        "these are the tokens that count: True or False is asked for, place by place.": OneOf(
+            [
+                lambda tokens, prompt, *, end: tokens * _read_on(tokens, prompt, end=end),
+                lambda tokens, prompt, *, end: np.where(
+                    _read_on(tokens, prompt, end=end), tokens, -1
+                ),
+            ]
         ),
         "this says how many tokens count: which ones?": (
             lambda tokens, prompt, *, end: _read_on(tokens, prompt, end=end).sum(axis=1)
@@ -217,6 +248,13 @@ def _without_first(logits: Floats, tokens: Ints, counts: Bools) -> Any:
 def _token_before(logits: Floats, tokens: Ints, counts: Bools) -> Any:
     before = np.pad(tokens[:, :-1], ((0, 0), (1, 0)))
     return np.where(counts, _aligned(_log_softmax(logits), before), 0)
+
+
+def _likeliest(shift: int) -> Function:
+    """The log-probability of the best word of each place."""
+    return lambda logits, tokens, counts: np.where(
+        counts, np.roll(_log_softmax(logits).max(axis=-1), shift, axis=1), 0
+    )
 
 
 def _by_quotient(logits: Floats) -> Any:
@@ -333,6 +371,18 @@ token_logps = function_task(
             _scored(_log_softmax, keep=lambda values, counts, w=w: np.where(counts, values, w))
             for w in (np.nan, -np.inf, 1.0)
         ),
+        "this is the likeliest word of each place: what stands in `tokens` was written.": OneOf(
+            [_likeliest(1), _likeliest(0)]
+        ),
+        "these are added up along the row: each token's own number is asked for.": (
+            lambda logits, tokens, counts: _one_by_one(logits, tokens, counts).cumsum(axis=1)
+        ),
+        "divided by how many tokens count: that belongs to another loss.": (
+            lambda logits, tokens, counts: (
+                _one_by_one(logits, tokens, counts)
+                / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            )
+        ),
         "this is the sum of each row: one number for each token is asked for.": (
             lambda logits, tokens, counts: _one_by_one(logits, tokens, counts).sum(axis=1)
         ),
@@ -377,6 +427,11 @@ def _at_level(reward: Floats, ref: Floats, lengths: Ints, *, beta: float) -> Any
 def _of_lengths(exponent: Callable[[Floats, Ints, float], Floats]) -> Function:
     """A policy that tilts the reference by something of (reward, lengths, beta)."""
     return lambda reward, ref, lengths, *, beta: _tilted(exponent(reward, lengths, beta), ref)
+
+
+def _of_one_length(of: Function, power: float) -> Function:
+    """One number of tokens, to some power, for all responses."""
+    return _of_lengths(lambda r, n, b: r / b * of(n) ** power)
 
 
 def _plain_weights(reward: Floats, ref: Floats, lengths: Ints, *, beta: float) -> Any:
@@ -429,8 +484,11 @@ mean_optimum = function_task(
         "divided by its sum: but the constant stands in a mean, so it is multiplied by |y| too.": (
             _of_lengths(lambda r, n, b: n * r / b)
         ),
-        "the lengths are the wrong way round: solve log-ratio / |y| = r / beta + c.": _of_lengths(
-            lambda r, n, b: r / (b * n)
+        "the lengths are the wrong way round: solve log-ratio / |y| = r / beta + c.": OneOf(
+            [
+                _of_lengths(lambda r, n, b: r / (b * n)),
+                lambda r, ref, n, *, beta: _at_level(r, ref, 1 / n, beta=beta),
+            ]
         ),
         "this does not sum to 1: which c makes it?": _plain_weights,
         "beta is missing.": lambda r, ref, n, *, beta: _at_level(r, ref, n, beta=1.0),
@@ -440,14 +498,16 @@ mean_optimum = function_task(
         "the reference is missing.": lambda r, ref, n, *, beta: _at_level(
             r, np.full(len(ref), 1 / len(ref)), n, beta=beta
         ),
-        "the reference's log-probability is outside the exponent's |y|: only r / beta + c is in.": (
-            _reference_divided
-        ),
-        "each response has its own length: this uses their mean for all.": OneOf(
+        "log pi_ref is not multiplied by |y|: only r / beta + c is.": OneOf(
             [
-                _of_lengths(lambda r, n, b: n.mean() * r / b),
-                _of_lengths(lambda r, n, b: r / (b * n.mean())),
+                _reference_divided,
+                lambda r, ref, n, *, beta: softmax(n * (_log(ref) + r / beta)),
             ]
+        ),
+        "each response has its own length: this uses one number for all.": OneOf(
+            _of_one_length(of, power)
+            for of in (np.mean, np.max, np.sum, np.min)
+            for power in (1.0, -1.0)
         ),
         "this is the reference: training moves it.": lambda r, ref, n, *, beta: ref,
         "this is c: the policy is asked for.": _the_level,
@@ -541,6 +601,32 @@ def _backward(
             rows.append(row(q, ref[place], beta))
             worth = value(q, ref[place], beta)
         return np.array(rows[::-1])
+
+    return chain
+
+
+def _way(q: Floats) -> Any:
+    return np.eye(q.shape[-1])[q.argmax(axis=-1)]
+
+
+def _only(which: Function) -> Function:
+    """The best rows in some places of the reference."""
+
+    def chain(reward: Floats, ref: Floats, *, beta: float) -> Any:
+        best, found = _backward()(reward, ref, beta=beta), ref.copy()
+        found[which(best, ref)] = best[which(best, ref)]
+        return found
+
+    return chain
+
+
+def _but(place: int) -> Function:
+    """The best chain but for one place, where it is the reference."""
+
+    def chain(reward: Floats, ref: Floats, *, beta: float) -> Any:
+        found = _backward()(reward, ref, beta=beta)
+        found[place] = ref[place]
+        return found
 
     return chain
 
@@ -673,6 +759,18 @@ best_chain = function_task(
         "normalised over the token before: rows of the last axis sum to 1.": _backward(
             row=lambda q, ref, b: softmax(_log(ref) + q / b, axis=0)
         ),
+        "this is the one best way: the leash keeps others, so every step has a chance.": OneOf(
+            [
+                _backward(lambda q, ref, b: q.max(axis=-1), lambda q, ref, b: _way(q)),
+                _backward(row=lambda q, ref, b: _way(q)),
+            ]
+        ),
+        "rows after other tokens than 0 are left as they were: they are met later on.": OneOf(
+            [_only(lambda best, ref: (slice(None), 0)), _only(lambda best, ref: (0, 0))]
+        ),
+        "one place is left as it was: the recursion runs from the last to the first.": OneOf(
+            [_but(0), _but(-1)]
+        ),
         "the places are in reverse order.": (
             lambda reward, ref, *, beta: _backward()(reward, ref, beta=beta)[::-1]
         ),
@@ -733,6 +831,23 @@ def _from_the_same_row(p: Floats, q: Floats) -> Any:
     return np.repeat(np.eye(p.shape[1])[[START]], len(p), axis=0)
 
 
+def _from_all_rows(p: Floats, q: Floats) -> Any:
+    met = np.full(p.shape[:2], 1 / p.shape[1])
+    for place in range(len(p) - 1):
+        met[place + 1] = met[place] @ p[place]
+    return met
+
+
+def _by_columns(p: Floats, q: Floats) -> Any:
+    terms = np.where(p > 0, p * (_log(p) - _log(q)), 0).sum(axis=1)
+    return np.where(_met(p) > 0, _met(p) * terms, 0).sum()
+
+
+def _cross_entropy(p: Floats, q: Floats) -> Any:
+    taken = _met(p)[:, :, None] * p
+    return -np.where(taken > 0, taken * np.where(taken > 0, _log(q), 0), 0).sum()
+
+
 def _bare(weights: Function) -> Function:
     """The sum without a thought for zeros."""
 
@@ -780,6 +895,24 @@ divergence = function_task(
         ),
         "this stays in row 0: only at the first place does token 0 stand before.": _weighed(
             _from_the_same_row
+        ),
+        "every token stands before place 0 alike here: it is token 0.": _weighed(_from_all_rows),
+        "this sums over the token before: the divergence of a row is a sum over its last axis.": (
+            _by_columns
+        ),
+        "this is the cross-entropy: p's own part is missing, log p - log q.": _cross_entropy,
+        "both directions are in it: KL(p || q) alone is asked for.": OneOf(
+            [
+                lambda p, q: _over_all(p, q) + _over_all(q, p),
+                lambda p, q: (_over_all(p, q) + _over_all(q, p)) / 2,
+            ]
+        ),
+        "these are differences of probabilities: logarithms of ratios are asked for.": OneOf(
+            [
+                lambda p, q: np.abs(p - q).sum() / 2,
+                lambda p, q: np.abs(p - q).sum(),
+                lambda p, q: ((p - q) ** 2).sum(),
+            ]
         ),
         "only the first place counts here.": lambda p, q: _divergence_of(p, q)[0, START],
         "only the last place counts here.": lambda p, q: _by_place(p, q)[-1],
@@ -874,8 +1007,20 @@ meter = function_task(
                 _of_kl(lambda policy, ref, author: _over_all(author, ref), 2),
             ]
         ),
+        "this is a divergence of policy and reference: whoever wrote the pairs is missing, and a "
+        "sign or the direction is wrong.": OneOf(
+            [
+                _of_kl(lambda policy, ref, author: _over_all(ref, policy), 2),
+                _of_kl(lambda policy, ref, author: _over_all(policy, ref), -2),
+                _of_kl(lambda policy, ref, author: _over_all(ref, policy), 1),
+                _of_kl(lambda policy, ref, author: _over_all(policy, ref), 1),
+            ]
+        ),
         "this is one of the two rewards: add chosen and rejected.": (
             lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=beta / 2)
+        ),
+        "twice too much: a pair has two rewards, and each has the author's mean.": (
+            lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=beta * 2)
         ),
         "chosen minus rejected is the margin, and depends on the voters: add them.": (
             lambda policy, ref, author, *, beta: 0.0
@@ -952,6 +1097,22 @@ def _next_value(values: Floats, responses: Ints, keep: Ints) -> Any:
     return values[np.maximum(keep - 1, 0), _last_kept(responses, keep)]
 
 
+def _previous_value(values: Floats, responses: Ints, keep: Ints) -> Any:
+    """The value at the place kept last, of the token before it."""
+    early = np.maximum(keep - 1, 0)
+    return values[early, _last_kept(responses, early)]
+
+
+def _token_early(values: Floats, responses: Ints, keep: Ints) -> Any:
+    """The value at the place of the cut, of the token before the one kept last."""
+    return values[keep, _last_kept(responses, np.maximum(keep - 1, 0))]
+
+
+def _best_alone(reward: Floats, ref: Floats, responses: Ints, keep: Ints, *, beta: float) -> Any:
+    best = _backward()(reward, ref, beta=beta)
+    return beta * _earned(np.where(ref > 0, _log(best), 0), responses, keep)
+
+
 def _wrapped(values: Floats, responses: Ints, keep: Ints) -> Any:
     return values[keep, responses[np.arange(len(keep)), keep - 1]]
 
@@ -1004,8 +1165,36 @@ cut_reward = function_task(
         "this is the last token's value only: rewards were earned on the way.": _told(
             lambda earned, values, y, keep: values[keep, _last_kept(y, keep)] - values[0, START]
         ),
-        "the value is one place early: after `keep` tokens it is that of place `keep`.": _told(
-            lambda earned, values, y, keep: earned + _next_value(values, y, keep) - values[0, START]
+        "the value is one place early: after `keep` tokens it is that of place `keep`, and of the "
+        "token kept last.": OneOf(
+            _told(
+                lambda earned, values, y, keep, of=of: (
+                    earned + of(values, y, keep) - values[0, START]
+                )
+            )
+            for of in (_next_value, _previous_value, _token_early)
+        ),
+        "the value is that after the token kept last, not after token 0.": _told(
+            lambda earned, values, y, keep: earned + values[keep, START] - values[0, START]
+        ),
+        "this is the part that was cut off: the first `keep` tokens are counted.": (
+            lambda reward, ref, y, keep, *, beta: (
+                _whole(reward, ref, y, keep, beta=beta)
+                - _of_beginnings(reward, ref, y, keep, beta=beta)
+            )
+        ),
+        "the reference is missing: a reward is a log-ratio.": _best_alone,
+        "these are ratios: a reward is beta times their logarithm.": OneOf(
+            lambda reward, ref, y, keep, *, beta, by_beta=by_beta: (
+                (beta if by_beta else 1)
+                * np.exp(_of_beginnings(reward, ref, y, keep, beta=beta) / beta)
+            )
+            for by_beta in (True, False)
+        ),
+        "the whole reward is shared out by the number of tokens: each has its own part.": (
+            lambda reward, ref, y, keep, *, beta: (
+                _whole(reward, ref, y, keep, beta=beta) * keep / len(reward)
+            )
         ),
         "where no token is kept, index -1 is the last one: the token before is 0, and it is 0.": (
             _told(
