@@ -1,4 +1,4 @@
-"""Slides come from the lecture notebooks as they are: nothing lost, nothing taller than a page."""
+"""Slides are the tagged cells of the lectures as they are: nothing lost, nothing too large."""
 
 import copy
 import re
@@ -8,13 +8,20 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import notebooks, reading, slides
+from tools import notebooks, slides
 
 pytestmark = pytest.mark.slow
 
 LECTURES = pytest.mark.parametrize("path", notebooks.numbered(), ids=lambda path: path.stem)
 
 DECKS = {path.stem for path in notebooks.numbered()}
+
+
+def book(*shown: NotebookNode) -> NotebookNode:
+    """A notebook whose cells are all tagged for its deck."""
+    for cell in shown:
+        cell.metadata["tags"] = [*cell.metadata.get("tags", []), slides.SLIDE]
+    return new_notebook(cells=list(shown))
 
 
 def pages(notebook: NotebookNode) -> list[list[NotebookNode]]:
@@ -43,7 +50,7 @@ def picture() -> NotebookNode:
 
 def test_a_heading_starts_a_slide_and_a_long_cell_goes_on_below() -> None:
     long = "# Title\n\n" + "\n\n".join(f"Paragraph {n}. " + "word " * 60 for n in range(12))
-    notebook = new_notebook(cells=[new_markdown_cell(long), new_markdown_cell("## Next\n\nText.")])
+    notebook = book(new_markdown_cell(long), new_markdown_cell("## Next\n\nText."))
     kinds = [page[0].metadata.slideshow.slide_type for page in pages(notebook)]
     assert kinds == ["slide", *["subslide"] * (len(kinds) - 2), "slide"]
     assert len(kinds) > 3
@@ -51,14 +58,14 @@ def test_a_heading_starts_a_slide_and_a_long_cell_goes_on_below() -> None:
 
 
 def test_a_heading_inside_a_cell_starts_a_slide_too() -> None:
-    notebook = new_notebook(cells=[new_markdown_cell("So far.\n\n## Give it votes\n\nMany.")])
+    notebook = book(new_markdown_cell("So far.\n\n## Give it votes\n\nMany."))
     assert [len(page) for page in pages(notebook)] == [1, 2]
 
 
 def test_a_figure_is_shown_without_its_code_and_what_is_printed_with_it() -> None:
     text = new_output("stream", name="stdout", text="correlation 0.98\n")
     plot = new_code_cell("plt.plot(x)", outputs=[text, picture()])
-    printed, drawn = slides.paged(new_notebook(cells=[plot])).cells
+    printed, drawn = slides.paged(book(plot)).cells
     assert (printed.outputs, drawn.outputs) == ([text], [picture()])
     both = [printed, drawn]
     assert all(part.metadata.transient.remove_source for part in both)
@@ -67,35 +74,48 @@ def test_a_figure_is_shown_without_its_code_and_what_is_printed_with_it() -> Non
     assert "transient" not in plot.metadata
 
 
-def test_long_code_and_what_it_prints_are_two_pages() -> None:
-    text = new_output("stream", name="stdout", text="line\n" * 12)
-    cell = new_code_cell("x = 1\n" * 22, outputs=[text])
-    (code,), (output,) = pages(new_notebook(cells=[cell]))
+def test_code_and_what_it_prints_at_length_are_two_pages() -> None:
+    text = new_output("stream", name="stdout", text="line\n" * 24)
+    cell = new_code_cell("x = 1\n" * 6, outputs=[text])
+    (code,), (output,) = pages(book(cell))
     assert code.outputs == [] and output.outputs == [text]
+
+
+def test_long_code_is_not_shown_and_short_code_fills_no_page_with_more() -> None:
+    text = new_output("stream", name="stdout", text="line\n")
+    ((output,),) = pages(book(new_code_cell("x = 1\n" * 7, outputs=[text])))
+    assert slides.shown_lines(output) == 0 and output.outputs == [text]
+    four = [new_code_cell("x = 1\n" * 4, outputs=[text]) for _ in range(2)]
+    assert [len(page) for page in pages(book(*four))] == [1, 1]
+    three = [new_code_cell("x = 1\n" * 3, outputs=[text]) for _ in range(2)]
+    assert [len(page) for page in pages(book(*three))] == [2]
 
 
 def test_a_table_taller_than_a_page_goes_on_under_its_head() -> None:
     rows = [f"| {n} | {'word ' * 30}|" for n in range(30)]
     table = "\n".join(["| a | b |", "|---|---|", *rows])
-    parts = [page[0].source for page in pages(new_notebook(cells=[new_markdown_cell(table)]))]
+    parts = [page[0].source for page in pages(book(new_markdown_cell(table)))]
     assert len(parts) > 1
     assert [line for part in parts for line in part.splitlines()[2:]] == rows
     assert all(part.startswith("| a | b |\n|---|---|\n") for part in parts)
 
 
+def tagged_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [c for c in notebook.cells if slides.SLIDE in c.metadata.get("tags", [])]
+
+
 @LECTURES
-def test_nothing_of_a_lecture_is_lost(path: Path) -> None:
+def test_nothing_of_the_tagged_cells_is_lost(path: Path) -> None:
     notebook = notebooks.read(path)
     before = copy.deepcopy(notebook)
-    kept = slides.kept(notebook)
+    tagged = tagged_cells(notebook)
     parts = slides.paged(notebook).cells
-    unfolded = re.sub(r"<details>.*?</details>", "", shown(kept), flags=re.DOTALL)
-    assert lines(shown(parts)) == lines(unfolded)
-    code = {c.source for c in kept if c.cell_type == "code" and not reading.is_folded(c)}
-    assert {part.source for part in parts if part.cell_type == "code"} >= code
+    unfolded = re.sub(r"<details>.*?</details>", "", shown(tagged), flags=re.DOTALL)
+    titles = {head for cell in notebook.cells for head in slides.headings(cell)}
+    assert set(lines(shown(parts))) - titles == set(lines(unfolded)) - titles
     outputs = [
         o
-        for c in kept
+        for c in tagged
         for o in c.get("outputs", [])
         if notebooks.WIDGET not in o.get("data", {}) or "image/png" in o.data
     ]
@@ -103,29 +123,101 @@ def test_nothing_of_a_lecture_is_lost(path: Path) -> None:
     assert notebook == before
 
 
-def test_what_is_folded_stays_in_the_notebook() -> None:
-    folded = {"tags": ["hide-input"]}
-    check = new_code_cell("ledger.numeric()", id="a-check", metadata=folded, outputs=[picture()])
-    plot = new_code_cell("draw()", id="a-figure", metadata=folded, outputs=[picture()])
-    more = [new_markdown_cell("## More evidence"), new_code_cell("more")]
+def test_what_is_not_tagged_stays_in_the_notebook() -> None:
+    plot = new_code_cell("draw()", id="a-figure", metadata={"tags": ["hide-input"]})
+    plot.outputs = [picture()]
     text = new_markdown_cell("## Exercise\n\nWhy?\n\n<details>\n\nSo.\n\n</details>")
-    parts = slides.paged(new_notebook(cells=[check, plot, *more, text])).cells
+    notebook = book(plot, text)
+    notebook.cells.insert(1, new_code_cell("more"))
+    parts = slides.paged(notebook).cells
     assert [part.source for part in parts] == ["draw()", "## Exercise", "Why?"]
     assert parts[0].metadata.transient.remove_source
+
+
+def test_the_first_slide_of_a_section_has_its_title() -> None:
+    untagged = new_markdown_cell("# All\n\n## One\n\nText.")
+    notebook = book(new_code_cell("x"), new_code_cell("y"), new_markdown_cell("## Two\n\nSo."))
+    notebook.cells.insert(0, untagged)
+    found = [part.source for part in slides.paged(notebook).cells]
+    assert found == ["## One", "x", "y", "## Two", "So."]
+
+
+# --- decks for a hall ---------------------------------------------------------------------------
+
+MOST_PAGES = 20
+
+
+def unfit_for_a_hall(notebook: NotebookNode) -> list[str]:
+    """Why the deck of a lecture is none to be shown to a hall."""
+    deck, found = pages(notebook), []
+    if not 0 < len(deck) <= MOST_PAGES:
+        found.append(f"{len(deck)} pages")
+    for page in deck:
+        if sum(map(slides.shown_lines, page)) > slides.MOST_LINES:
+            found.append("too much code")
+        if any(map(is_check, page)):
+            found.append("a check")
+        if sum(map(slides.height, page)) > (slides.HEIGHT if len(page) == 1 else slides.ROOM):
+            found.append("too tall")
+    after = [*notebook.cells[1:], new_markdown_cell("")]
+    for cell, following in zip(notebook.cells, after, strict=True):
+        announces = cell.cell_type == "markdown" and cell.source.rstrip().endswith(":")
+        tags = [slides.SLIDE in c.metadata.get("tags", []) for c in (cell, following)]
+        if announces and tags == [True, False]:
+            found.append("announces what is not shown")
+    return found
+
+
+def is_check(part: NotebookNode) -> bool:
+    """Whether a piece calls the ledger and shows it, or shows what the ledger printed."""
+    if part.cell_type == "markdown":
+        return False
+    printed = "".join(out.get("text", "") for out in part.outputs)
+    code = part.source if slides.shown_lines(part) else ""
+    return "ledger" in code or bool(re.search(r" (holds|refuted): ", printed))
+
+
+@LECTURES
+def test_the_deck_of_a_lecture_is_for_a_hall(path: Path) -> None:
+    assert unfit_for_a_hall(notebooks.read(path)) == []
+
+
+def outputs(text: str) -> list[NotebookNode]:
+    return [new_output("stream", name="stdout", text=text)]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "flaws"),
+    [
+        (book(new_code_cell("x", outputs=outputs("1\n"))), []),
+        (new_notebook(cells=[new_markdown_cell("# A")]), ["0 pages"]),
+        (book(*[new_markdown_cell(f"## {n}") for n in range(21)]), ["21 pages"]),
+        (book(new_code_cell("ledger.true()")), ["a check"]),
+        (book(new_code_cell("x", outputs=outputs("G4 numeric holds: a = b\n"))), ["a check"]),
+        (book(new_markdown_cell("word " * 3000)), ["too tall"]),
+        (book(new_markdown_cell("It is:")), ["announces what is not shown"]),
+        (book(new_markdown_cell("It is:"), new_code_cell("x", outputs=outputs("1"))), []),
+    ],
+)
+def test_a_deck_that_is_unfit_is_found(notebook: NotebookNode, flaws: list[str]) -> None:
+    assert unfit_for_a_hall(notebook) == flaws
+
+
+def test_code_that_is_too_much_for_a_page_is_found(monkeypatch) -> None:
+    deck = book(new_code_cell("x = 1\n" * 4), new_code_cell("y = 1\n" * 4))
+    monkeypatch.setattr(slides, "shown_lines", lambda part: 3)  # so that they share a page
+    together = pages(deck)
+    monkeypatch.undo()
+    assert [sum(map(slides.shown_lines, page)) for page in together] == [8]
+    monkeypatch.setitem(globals(), "pages", lambda notebook: together)
+    assert unfit_for_a_hall(deck) == ["too much code"]
 
 
 def test_a_slider_is_shown_as_its_picture() -> None:
     shown = {notebooks.WIDGET: {}, "image/png": "aaaa", "text/plain": notebooks.WIDGET_TEXT}
     slider = new_code_cell("", outputs=[new_output("display_data", data=shown)])
-    (part,) = slides.paged(new_notebook(cells=[slider])).cells
+    (part,) = slides.paged(book(slider)).cells
     assert notebooks.WIDGET not in part.outputs[0].data
-
-
-@LECTURES
-def test_no_page_of_a_lecture_is_overfull(path: Path) -> None:
-    for page in pages(notebooks.read(path)):
-        total = sum(slides.height(part) for part in page)
-        assert total <= (slides.HEIGHT if len(page) == 1 else slides.ROOM), page[0].source
 
 
 @LECTURES
@@ -147,7 +239,7 @@ def test_a_link_leads_to_slides_where_there_are_some_and_to_the_notebook_where_n
 
 
 def test_slides_work_without_the_web_where_the_packages_are_installed(tmp_path: Path) -> None:
-    notebook = new_notebook(cells=[new_markdown_cell("# Title\n\n$x$")])
+    notebook = book(new_markdown_cell("# Title\n\n$x$"))
     assert slides.html(notebook, tmp_path).count('src="https://cdn.jsdelivr.net/npm/') == 3
     for package in slides.PACKAGES:
         folder = tmp_path / "node_modules" / package
@@ -172,7 +264,7 @@ def test_the_slides_of_one_notebook_are_written(tmp_path: Path, monkeypatch, cap
 
 BOOKS = {path.stem: notebooks.read(path) for path in notebooks.numbered()}
 PLAN = slides.PLAN.read_text("utf-8")
-MOST_SLIDES, MOST_LINES = 15, 6
+MOST_SLIDES = 15
 
 
 def deck() -> list[list[NotebookNode]]:
@@ -192,7 +284,7 @@ def unfit(slide: list[NotebookNode]) -> list[str]:
     typed = [part.source for part in code if not slides._hidden(part)]
     printed = "".join(out.get("text", "") for part in code for out in part.outputs)
     found = []
-    if sum(source.count("\n") + 1 for source in typed) > MOST_LINES:
+    if sum(map(slides.shown_lines, code)) > slides.MOST_LINES:
         found.append("too much code")
     if any("ledger" in source for source in typed) or re.search(r" (holds|refuted): ", printed):
         found.append("a check")
@@ -232,7 +324,7 @@ def tagged(source: str, kind: str = "code", text: str = "1\n") -> list[list[Note
     [
         (tagged("x = 1")[0], []),
         (tagged("## Own\n\nText.", "markdown")[0], []),
-        (tagged("x = 1\n" * 7)[0], ["too much code"]),
+        ([*tagged("x = 1\n" * 4)[0][:-1], *tagged("y = 1\n" * 4)[0][1:]], ["too much code"]),
         (tagged("ledger.true()")[0], ["a check"]),
         (tagged("x", text="G4 numeric holds: a = b\n")[0], ["a check"]),
         (tagged("word " * 3000, "markdown")[0], ["too tall"]),

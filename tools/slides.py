@@ -1,4 +1,4 @@
-"""Make slides of the lecture notebooks: headings start a slide, what is long goes on to the next.
+"""Make slides of the cells of the lectures that are tagged for it: headings start a slide.
 
 python -m tools.slides [--nb 07]
 
@@ -26,9 +26,10 @@ PACKAGES = {"reveal.js": "4.6.1", "mathjax": "3.2.2"}
 WIDTH, HEIGHT = 1200, 800  # of a page in pixels, which the browser scales to its window
 ROOM = 700  # of the height, for what `height` reckons only roughly
 TEXT, CODE, LETTERS = 36, 24, 95  # height of a line of text and of code; letters in a line
+MOST_LINES = 6  # of code on a page; longer code is not shown, what it prints and draws is
+SLIDE = "slide"  # tag of the cells that the deck of a lecture shows
 SESSION = "session"  # tag of the cells that the deck of a session shows, one a slide
 PLAN = notebooks.ROOT / "docs" / "teaching.md"
-SKIPPED = {"imports", "ledger-title", "ledger"}
 LINK = re.compile(r"\]\((\.\./[\w./-]+|\w+\.ipynb)(#[^)\s]*)?\)")  # file and fragment
 
 # The fonts and heights below are those that `height` reckons with. What is still too large for its
@@ -147,9 +148,8 @@ def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
     widgets = [o for o in still if o.get("data", {}).get("text/plain") == notebooks.WIDGET_TEXT]
     printed = [o for o in still if o not in drawn + widgets]
     hide = {"metadata": cell.metadata | {"transient": {"remove_source": True}}}
-    if not drawn and not reading.is_folded(
-        cell
-    ):  # a picture is for the audience, its code for the reader of the notebook
+    # A picture is for the audience, its code for the reader of the notebook.
+    if not drawn and not reading.is_folded(cell) and reading.lines(cell) <= MOST_LINES:
         whole = from_dict(cell | {"outputs": printed})
         if height(whole) <= ROOM:
             yield whole
@@ -160,29 +160,44 @@ def pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
             yield from_dict(cell | {"outputs": outputs} | hide)
 
 
-def kept(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that are shown to an audience: no imports, folded checks, further evidence."""
-    return [
-        cell
-        for cell in reading.open_cells(notebook)
-        if cell.id not in SKIPPED and not (reading.is_folded(cell) and cell.id.endswith("-check"))
-    ]
+def headings(cell: NotebookNode) -> list[str]:
+    """The titles in a cell, of the notebook and of its sections."""
+    return re.findall(r"(?m)^##? .*$", cell.source) if cell.cell_type == "markdown" else []
+
+
+def kept(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    """The tagged cells, the first of a section after the section's title if it does not open it."""
+    title = shown = ""
+    for cell in notebook.cells:
+        heads = headings(cell)
+        if SLIDE in cell.metadata.get("tags", []):
+            opens = bool(heads) and cell.source.startswith(heads[0])
+            if title != shown and not opens:
+                yield new_markdown_cell(title, id=f"title-of-{cell.id}")
+            yield cell
+            shown = heads[-1] if heads else title
+        title = heads[-1] if heads else title
 
 
 def paged(notebook: NotebookNode) -> NotebookNode:
-    """The same notebook in pieces, each told whether it starts a slide, a page below, or none."""
+    """The tagged cells in pieces, each told whether it starts a slide, a page below, or none."""
     parts = [p for c in kept(notebook) for p in pieces(c)]
-    used = ROOM
+    used, typed = ROOM, 0
     for number, part in enumerate(parts):
         heading = part.cell_type == "markdown" and re.match("##? ", part.source)
-        used += height(part)
-        stays = used <= ROOM and not heading
+        used, typed = used + height(part), typed + shown_lines(part)
+        stays = used <= ROOM and typed <= MOST_LINES and not heading
         if not stays:
-            used = height(part)
+            used, typed = height(part), shown_lines(part)
         kind = "-" if stays else "slide" if heading else "subslide"
         part.metadata.slideshow = NotebookNode(slide_type=kind)
         part.id = f"part-{number}"
     return NotebookNode(notebook | {"cells": parts})
+
+
+def shown_lines(part: NotebookNode) -> int:
+    """Lines of code that a piece shows."""
+    return 0 if part.cell_type == "markdown" or _hidden(part) else reading.lines(part)
 
 
 def spoken(plan: str) -> dict[tuple[str, str], str]:
@@ -204,7 +219,7 @@ def marked(
     """For each cell of a session, what its slide shows: its section's title, and its pieces."""
     title = ""
     for cell in notebook.cells:
-        heads = re.findall(r"(?m)^##? .*$", cell.source) if cell.cell_type == "markdown" else []
+        heads = headings(cell)
         if SESSION in cell.metadata.get("tags", []):
             opened = heads and cell.source.startswith(heads[0])
             yield (stem, cell.id), [new_markdown_cell(title)] * (not opened) + list(pieces(cell))
