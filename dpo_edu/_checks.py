@@ -79,25 +79,37 @@ def reward(value: ArrayLike, name: str = "reward") -> Floats:
 
 def policy(name: str, value: ArrayLike) -> Floats:
     """Probabilities ``(..., Y)``: none negative, each row summing to 1 within 1e-6."""
-    result = finite(name, value)
-    if (result < 0).any():
-        raise error(name, "probabilities >= 0", f"{result.min()}")
-    miss = np.abs(result.sum(axis=-1) - 1.0)
+    return policy_and_lowest(name, value)[0]
+
+
+def policy_and_lowest(name: str, value: ArrayLike) -> tuple[Floats, float]:
+    """What `policy` asks for, and the lowest of the probabilities; two passes over the array."""
+    result = array(name, value)
+    lowest = result.min(initial=1.0)
+    if not lowest >= 0:  # NaN is not
+        finite(name, result)
+        raise error(name, "probabilities >= 0", f"{lowest}")
+    total = result.sum(axis=-1)
+    miss = np.abs(total - 1.0)
     if (miss > ROW_SUM_TOLERANCE).any():
-        worst = result.sum(axis=-1).reshape(-1)[np.argmax(miss)]
+        finite(name, result)
+        worst = total.reshape(-1)[np.argmax(miss)]
         raise error(name, "rows summing to 1", f"a row summing to {worst:.6g}")
-    return result
+    return result, lowest
 
 
 def fits(**arrays: NDArray[Any]) -> tuple[int, ...]:
     """The common shape of arrays that agree on Y and broadcast over the prompts."""
-    shapes = " and ".join(f"{name} {a.shape}" for name, a in arrays.items())
+    shapes = {a.shape for a in arrays.values()}
+    if len(shapes) == 1:
+        return shapes.pop()
+    got = " and ".join(f"{name} {a.shape}" for name, a in arrays.items())
     try:
-        shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
+        shape = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise error(" and ".join(arrays), "shapes that fit", shapes) from None
-    if len({a.shape[-1] for a in arrays.values()}) > 1:
-        raise error(" and ".join(arrays), "the same number of responses Y", shapes)
+        raise error(" and ".join(arrays), "shapes that fit", got) from None
+    if len({shape[-1] for shape in shapes}) > 1:
+        raise error(" and ".join(arrays), "the same number of responses Y", got)
     return shape
 
 

@@ -35,7 +35,8 @@ def top_and_rest(log_weights: Floats) -> tuple[Floats, Floats]:
     """
     largest = log_weights.argmax(axis=-1)[..., None]
     top = np.take_along_axis(log_weights, largest, axis=-1)
-    weights = np.exp(log_weights - top)
+    weights = log_weights - top
+    np.exp(weights, out=weights)
     np.put_along_axis(weights, largest, 0.0, axis=-1)
     return top, np.log1p(weights.sum(axis=-1, keepdims=True))
 

@@ -8,6 +8,9 @@ the support of pi_ref, so that neither overflows nor underflows before the resul
 An argument that is not as documented, or does not fit the others, is a ValueError.
 """
 
+from collections.abc import Callable, Iterator
+from types import EllipsisType
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
@@ -15,15 +18,8 @@ from scipy.special import xlogy
 from dpo_edu import _checks, distributions
 from dpo_edu._checks import Floats
 
-
-def _log_weights(reward: Floats, ref: Floats, beta: float) -> tuple[Floats, Floats]:
-    """``log pi_ref + (r - max r)/beta`` and ``max r`` over the support."""
-    best = np.where(ref > 0, reward, -np.inf).max(axis=-1, keepdims=True)
-    with np.errstate(over="ignore"):
-        exponent = (reward - best) / beta
-    # Off the support the exponent may be +inf, and log ref is -inf: the weight there is zero.
-    log_weight = distributions.log_of(ref) + np.where(ref > 0, exponent, 0.0)
-    return log_weight, best[..., 0]
+BLOCK = 2**15  # responses at once, so that what is worked out about them stays in the cache
+LOST = 1e-200  # a sum of weights below this may have lost terms to underflow
 
 
 def _inputs(reward: ArrayLike, ref: ArrayLike, beta: float) -> tuple[Floats, Floats, float]:
@@ -32,10 +28,48 @@ def _inputs(reward: ArrayLike, ref: ArrayLike, beta: float) -> tuple[Floats, Flo
     return r, ref_, _checks.beta(beta)
 
 
-def _log_sum(log_weight: Floats) -> Floats:
-    """``log sum_y exp(log_weight)``, keeping the response axis."""
-    top, rest = distributions.top_and_rest(log_weight)
-    return top + rest
+def _on_support(
+    reward: ArrayLike, ref: ArrayLike, beta: float
+) -> tuple[Floats, Floats, Floats, float]:
+    """The inputs, the reward as large as both and -inf off the support, and its maximum."""
+    r, (ref_, lowest) = _checks.reward(reward), _checks.policy_and_lowest("ref", ref)
+    shape = _checks.fits(reward=r, ref=ref_)
+    if lowest == 0:
+        r = np.where(ref_ > 0, r, -np.inf)
+    elif r.shape != shape:
+        r = np.broadcast_to(r, shape)
+    return r, r.max(axis=-1, keepdims=True), ref_, _checks.beta(beta)
+
+
+def _exponents(reward: Floats, best: Floats, beta: float, out: Floats | None = None) -> Floats:
+    """``(r - max r)/beta``, at most 0, in a new array unless one is given."""
+    with np.errstate(over="ignore"):
+        exponent = np.subtract(reward, best, out=out)
+        exponent /= beta
+    return exponent
+
+
+def _blocks(x: Floats) -> Iterator[tuple[EllipsisType, slice]]:
+    return (np.s_[..., start : start + BLOCK] for start in range(0, x.shape[-1], BLOCK))
+
+
+def _mean(f: Callable[[Floats, Floats], object], x: Floats, ref: Floats) -> Floats:
+    """``sum_y pi_ref(y) f(x(y))``, axes kept; ``f(x, out)`` writes what it finds into `out`."""
+    room, sums = np.empty(x[..., :BLOCK].shape), []
+    for block in _blocks(x):
+        terms = room[..., : x[block].shape[-1]]
+        f(x[block], terms)
+        terms *= ref[block]
+        sums.append(terms.sum(axis=-1, keepdims=True))
+    return np.asarray(sums[0] if len(sums) == 1 else np.sum(sums, axis=0), dtype=np.float64)
+
+
+def _log_mean(mean: Floats, exponents: Callable[[], Floats], ref: Floats) -> Floats:
+    """``log sum_y pi_ref(y) exp(exponent)`` from the sum, or by logarithms where it lost terms."""
+    if mean.min(initial=1.0) > LOST:
+        return np.asarray(np.log(mean), dtype=np.float64)
+    top, rest = distributions.top_and_rest(distributions.log_of(ref) + exponents())
+    return np.where(mean > LOST, distributions.log_of(mean), top + rest)
 
 
 def _log_partition_near_one(reward: Floats, ref: Floats, beta: float) -> Floats:
@@ -44,10 +78,12 @@ def _log_partition_near_one(reward: Floats, ref: Floats, beta: float) -> Floats:
     ``Z - 1 = (sum ref - 1) + sum ref (exp(r/beta) - 1)``. The first bracket is summed exactly:
     `high` holds multiples of 2^-52, whose sum needs no rounding.
     """
+    with np.errstate(over="ignore"):  # in rows that are not near one
+        mean = _mean(lambda r, out: np.expm1(np.divide(r, beta, out=out), out=out), reward, ref)
     high = (ref + 1.0) - 1.0
-    excess = (high.sum(axis=-1) - 1.0) + (ref - high).sum(axis=-1)
-    mean = (ref * np.expm1(reward / beta)).sum(axis=-1)
-    return np.asarray(np.log1p(excess + mean), dtype=np.float64)
+    excess = high.sum(axis=-1) - 1.0
+    excess = excess + np.subtract(ref, high, out=high).sum(axis=-1)
+    return np.asarray(np.log1p(excess + mean[..., 0]), dtype=np.float64)
 
 
 def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
@@ -68,13 +104,16 @@ def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     >>> bool(np.isclose(log_partition([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0), np.log(2.0)))
     True
     """
-    r, ref_, b = _inputs(reward, ref, beta)
-    log_weight, best = _log_weights(r, ref_, b)
-    log_z = best / b + _log_sum(log_weight)[..., 0]
-    near_one = (np.abs(log_z) < 0.5) & (best < 700 * b)  # expm1 overflows at 709
+    r, best, ref_, b = _on_support(reward, ref, beta)
+
+    def weights(r: Floats, out: Floats) -> None:
+        np.exp(_exponents(r, best, b, out), out=out)
+
+    mean = _mean(weights, r, ref_)
+    log_z = (best / b + _log_mean(mean, lambda: _exponents(r, best, b), ref_))[..., 0]
+    near_one = (np.abs(log_z) < 0.5) & (best[..., 0] < 700 * b)  # expm1 overflows at 709
     if near_one.any():
-        inside = np.where(near_one[..., None] & (ref_ > 0), r, 0.0)
-        log_z = np.where(near_one, _log_partition_near_one(inside, ref_, b), log_z)
+        log_z = np.where(near_one, _log_partition_near_one(r, ref_, b), log_z)
     return np.asarray(log_z, dtype=np.float64)
 
 
@@ -98,8 +137,8 @@ def log_optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Flo
     >>> float(log_optimal_policy([0.0, -1e4], [0.5, 0.5], beta=1.0)[1])
     -10000.0
     """
-    r, ref_, b = _inputs(reward, ref, beta)
-    log_weight, _ = _log_weights(r, ref_, b)
+    r, best, ref_, b = _on_support(reward, ref, beta)
+    log_weight = distributions.log_of(ref_) + _exponents(r, best, b)
     top, rest = distributions.top_and_rest(log_weight)
     return (log_weight - top) - rest
 
@@ -122,7 +161,17 @@ def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     >>> optimal_policy([0.0, np.log(3.0)], [0.5, 0.5], beta=1.0).round(12).tolist()
     [0.25, 0.75]
     """
-    return np.exp(log_optimal_policy(reward, ref, beta=beta))
+    r, best, ref_, b = _on_support(reward, ref, beta)
+    policy = _exponents(r, best, b)
+    log_mean = _log_mean(_mean(np.exp, policy, ref_), lambda: policy, ref_)
+    if log_mean.min(initial=0.0) < -700:  # the ratio to the reference may overflow
+        return np.exp(log_optimal_policy(reward, ref_, beta=b))
+    for block in _blocks(policy):
+        part = policy[block]
+        part -= log_mean
+        np.exp(part, out=part)
+        part *= ref_[block]
+    return policy
 
 
 def objective(policy: ArrayLike, reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:

@@ -86,7 +86,7 @@ def test_all_lines_of_the_cell_are_judged() -> None:
 def test_a_control_in_a_cell_or_in_a_module_makes_its_lines_fail() -> None:
     assert falsify.violate(GOOD, FAULT, TOY) == []
     assert falsify.violate(replace(GOOD, lines=(1,)), FAULT, TOY) == [3]
-    module = replace(FAULT, where="gibbs.py", old="(reward - best) / beta", new="reward - best")
+    module = replace(FAULT, where="gibbs.py", old="exponent /= beta", new="exponent /= 1")
     assert falsify.violate(replace(GOOD, lines=(1,)), module, TOY) == []
 
 

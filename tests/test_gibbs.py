@@ -123,6 +123,24 @@ def test_the_smallest_number_of_all_may_be_a_reference_probability():
     assert found == pytest.approx(np.log1p(np.exp(744.0 + log_tiny)), rel=BOUND)
 
 
+@pytest.mark.parametrize("rewards", [[0.0, 2000.0], [0.0, 1000.0], [-1e5, 1e5], [1e5, -1e5]])
+def test_a_best_response_of_almost_no_probability_keeps_every_digit(rewards):
+    for tiny in (2.0**-1074, 1e-300, 1e-205):
+        agrees_with_fifty_digits([*rewards, 3.0], [0.5 - tiny, tiny, 0.5], 1.0)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 8, 13])
+@pytest.mark.parametrize("prompts", [(), (3,)])
+def test_responses_are_summed_in_blocks_of_any_size(monkeypatch, size, prompts):
+    reward, ref, _ = random_problem(12, size=size, prompts=prompts)
+    tilt = 1e-3 * reward  # log Z near zero
+    whole = [f(r, ref, beta=0.3) for f in OF_REWARD for r in (reward, tilt)]
+    monkeypatch.setattr(gibbs, "BLOCK", 4)
+    parts = [f(r, ref, beta=0.3) for f in OF_REWARD for r in (reward, tilt)]
+    for one, other in zip(whole, parts, strict=True):
+        assert one == pytest.approx(other, rel=1e-14, abs=1e-17)
+
+
 def test_ten_million_responses_keep_twelve_digits():
     half = 5_000_000
     reward = np.tile([-1000.0, 1000.0], half)
