@@ -360,8 +360,11 @@ optimal_policy = function_task(
                 ),
             ]
         ),
-        "this is the best response alone: the policy must stay near the reference.": (
-            lambda r, q, *, beta: 1.0 * (r == r.max(axis=-1, keepdims=True))
+        "this is the best response alone: the policy must stay near the reference.": OneOf(
+            [
+                lambda r, q, *, beta: 1.0 * (r == _of_row(r, q)),
+                lambda r, q, *, beta: 1.0 * ((r == _of_supported(r, q)) & (q > 0)),
+            ]
         ),
         "divided by the reference instead of multiplied.": (
             lambda r, q, *, beta: softmax(r / beta - np.log(q), axis=-1)

@@ -184,6 +184,9 @@ completed = expression_task(
             TOP - β * _divergence(p[i], q[i] * sp.exp(r[i]) / Z)
         ),
         "the reference is missing in pi*.": TOP - β * _divergence(p[i], sp.exp(r[i] / β) / Z),
+        "the distance is a square: KL is asked for, the sum of pi log(pi/pi*).": OneOf(
+            [TOP - β * total((p[i] - STAR) ** 2), TOP - total((p[i] - STAR) ** 2)]
+        ),
         "Z is counted twice: star is divided by it already.": (
             TOP - β * _divergence(p[i], STAR / Z)
         ),
@@ -334,6 +337,9 @@ gap = function_task(
                 beta * logsumexp(r / beta, b=q, axis=-1) - _mean(p, r) - beta * _kl(p, q)
             )
         ),
+        "the J that is reached is its expected reward alone: its price of KL is missing.": (
+            lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1) - _mean(p, r)
+        ),
         "this is J(pi*) alone: take off what the policy reaches.": (
             lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1)
         ),
@@ -365,8 +371,10 @@ def _tables(rng: np.random.Generator) -> list[Case]:
     for missing, chance in zip(rng.permutation(6), chances, strict=True):
         others = rng.permutation([other for other in chances if other != chance])
         star = np.insert(others, missing, chance)
-        ref, b = rng.dirichlet(np.full(6, 1.5)), rng.choice([0.25, 0.5, 2.0])
-        reward = b * np.log(star / ref) + rng.normal()
+        b, reward, ref = rng.choice([0.25, 0.5, 2.0]), star, star
+        while reward.argmin() == star.argmin() or reward.argmax() == star.argmax():
+            ref = rng.dirichlet(np.full(6, 1.5))
+            reward = b * np.log(star / ref) + rng.normal()
         printed = (star / (1 - star[missing])).round(4)
         tables.append(case(printed, reward, ref, beta=float(b)))
     return tables
@@ -406,14 +414,21 @@ missing_response = function_task(
                 lambda printed, *given, beta: int(np.argmax(printed.sum() - printed == 1)),
             ]
         ),
-        "the excess is an entry of the printed table, not of the true policy.": (
+        "the excess is an entry of the printed table, not of the true policy or its weights.": (
             OneOf(
                 [
                     lambda printed, reward, ref, *, beta: np.argmin(
                         np.abs(_star(reward, ref, beta) - (printed.sum() - 1))
                     ),
+                    lambda printed, reward, ref, *, beta: np.argmin(
+                        np.abs(ref * np.exp(reward / beta) - (printed.sum() - 1))
+                    ),
                 ]
             )
+        ),
+        "1 - 1/sum is the probability that the missing one should have; in the printed table it "
+        "stands with sum - 1.": (
+            lambda printed, *given, beta: np.argmin(np.abs(printed - (1 - 1 / printed.sum())))
         ),
         "this is the response with the largest reward, whatever the table says.": (
             lambda printed, reward, ref, *, beta: np.argmax(reward)
@@ -470,6 +485,9 @@ repaired = expression_task(
         "a sum is missing: Z adds up over the responses.": β * sp.log(q[i] * sp.exp(r[i] / β)),
         "the reference stands outside the exponential.": _summit(β, q[i] * r[i] / β, 1),
         "beta stands inside the logarithm: it multiplies it.": sp.log(β * PARTITION),
+        "beta divides the whole exponential: it divides the reward in the exponent.": (
+            _summit(β, r[i], q[i] / β)
+        ),
     },
 )
 

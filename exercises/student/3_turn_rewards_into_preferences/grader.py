@@ -127,6 +127,12 @@ vote = function_task(
         "this is the chance under normal errors: here the function is the logistic one.": (
             lambda winner, loser: ndtr(winner - loser)
         ),
+        "exp of each reward shares out the votes, not sigma of each.": (
+            lambda winner, loser: expit(winner) / (expit(winner) + expit(loser))
+        ),
+        "the rewards are divided: sigma takes their difference.": (
+            lambda winner, loser: expit(winner / loser)
+        ),
         "the loser's reward is missing: a good response may meet a better one.": (
             lambda winner, loser: expit(winner)
         ),
@@ -248,7 +254,7 @@ cancelled = expression_task(
         "these are probabilities to the first power: P takes them to the power beta, over those of "
         "the reference.": OneOf([p[k] / (p[k] + p[j]), p[k] / p[j], q[k] / (q[k] + q[j])]),
         "this is the odds: the probability is odds/(1 + odds).": (sp.exp(β * (GAP - REF_GAP))),
-        "this is minus the logarithm, the loss: the probability is asked for.": OneOf(
+        "this is the logarithm, or the loss: the probability is asked for.": OneOf(
             [sp.log(_sigma(β * (GAP - REF_GAP))), -sp.log(_sigma(β * (GAP - REF_GAP)))]
         ),
         "the logarithms are missing: rewards are beta log(pi/pi_ref).": OneOf(
@@ -257,6 +263,12 @@ cancelled = expression_task(
         "beta stands outside sigma: it belongs inside.": β * _sigma(GAP - REF_GAP),
         "beta multiplies the policy's part only: the reference's part needs it too.": (
             _sigma(β * GAP - REF_GAP)
+        ),
+        "beta multiplies one of the two rewards only.": OneOf(
+            [
+                _sigma(β * sp.log(p[k] / q[k]) - sp.log(p[j] / q[j])),
+                _sigma(sp.log(p[k] / q[k]) - β * sp.log(p[j] / q[j])),
+            ]
         ),
         "the policy is missing: this knows the reference only.": OneOf(
             [_sigma(-β * REF_GAP), _sigma(β * REF_GAP)]
@@ -370,8 +382,8 @@ def _broken(
     a, b = np.argwhere(moved & (arrows | arrows.T))[0]
     before, after = expit(reward[a] - reward[b]), expit(other[a] - other[b])
     return (
-        f"responses {a} and {b} were compared, and the probability that {a} wins "
-        f"is now {after:.4f} instead of {before:.4f}."
+        f"responses {a} and {b} were compared, but moved by different numbers: the probability "
+        f"that {a} wins is now {after:.4f} instead of {before:.4f}."
     )
 
 

@@ -157,7 +157,7 @@ def _levels_off(function: Function) -> bool:
     """Whether the loss stops growing although the policy gets worse and worse."""
     try:
         with np.errstate(all="ignore"):
-            bad, worse = np.asarray(function(np.array([-900.0, -1000.0])), dtype=np.float64)
+            bad, worse = (float(np.ravel(function(np.array([s])))[0]) for s in (-900.0, -1000.0))
     except Exception:  # then there is something else to say about it
         return False
     return bool(bad == worse and 1 < bad < np.inf)

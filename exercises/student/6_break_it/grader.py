@@ -155,6 +155,18 @@ best_margin = function_task(
         "this mixes the votes with coin flips: a flipped vote goes to the other response.": (
             _smoothed_to_half
         ),
+        "the smoothing is taken off the votes: each counts as flipped, so it is put on.": (
+            lambda wins, losses, *, beta, smoothing=0.0: (
+                logit(np.clip((_share(wins, losses) - smoothing) / (1 - 2 * smoothing), 0, 1))
+                / beta
+            )
+        ),
+        "the rate is added to the counts as if it were votes: it is the share that flips.": OneOf(
+            lambda wins, losses, *, beta, smoothing=0.0, more=more: (
+                logit(_share(wins + more(smoothing), losses + more(smoothing))) / beta
+            )
+            for more in (lambda e: e, lambda e: 2 * e, lambda e: e / 2)
+        ),
         "shrinking the margin leaves it infinite: smooth the votes, then take the margin.": _shrunk,
         "unanimous votes have no best margin: it is infinite, so do not clip.": OneOf(
             _clipped(10.0**-n) for n in range(2, 17)
@@ -273,8 +285,12 @@ ipo_policy = function_task(
         "half the margin only: h is the difference of the two log-ratios.": (
             _tilted(lambda p, t: (2 * p - 1) / (4 * t))
         ),
-        "this is DPO's margin, infinite for unanimous votes: IPO's loss is a parabola.": (
-            _tilted(lambda p, t: logit(p) / t)
+        "this is DPO's margin, infinite for unanimous votes: IPO's loss is a parabola.": OneOf(
+            [
+                _tilted(lambda p, t: logit(p) / t),
+                _tilted(lambda p, t: logit(p) / (2 * t)),
+                _tilted(lambda p, t: logit(p) * t),
+            ]
         ),
     },
 )
@@ -591,8 +607,14 @@ def _how_often(answer: Function, fault: str | None, cases: list[Case]) -> str | 
     return (
         f"both fall for {sum(falls)} of {len(falls)} policies{rare}; "
         f"for {at.in_words(_both_fall)} the chosen response {how[int(move[0])]}, "
-        f"the rejected one {how[int(move[1])]}."
+        f"the rejected one {how[int(move[1])]}{_why(move)}."
     )
+
+
+def _why(move: Floats) -> str:
+    """What the features lack if only the chosen response does not fall."""
+    below = move[0] >= 0 > move[1]
+    return ": the mean feature must lie beyond that of the chosen" if below else ""
 
 
 OFTEN = [0, 1, 3]  # the policies of which the others are not rare
