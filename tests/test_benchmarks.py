@@ -8,8 +8,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from dpo_edu import gibbs, preferences
+from dpo_edu.sequences import SequenceSpace
 from dpo_edu.training import fit_table
 from tools import bench, notebooks
 
@@ -139,3 +141,52 @@ def test_the_floor_of_a_notebook_ends_with_its_imports(tmp_path: Path) -> None:
     for path in notebooks.numbered():
         cells = notebooks.read(rooms.only_imports(path, tmp_path)).cells
         assert [cell.id for cell in cells if cell.cell_type == "code"] == ["imports"]
+
+
+def test_trl_and_we_are_given_one_problem_that_our_training_solves() -> None:
+    transformer = benchmark("transformer")
+    given = transformer.problem(tokens=3, length=3, votes=20_000)
+    reference = given.policy().log_probs()[0].detach().double().numpy()
+    assert given.left(reference) == pytest.approx(1, abs=1e-5)
+    assert given.left(np.log(given.optimum)) < 1e-12
+    assert (given.ref @ given.optimum) < 1  # another policy, so that there is something to learn
+    assert transformer.train_ours(given)[1] < 0.5
+
+
+def test_a_step_of_the_benchmark_goes_down_and_its_products_are_those_of_linear_layers() -> None:
+    transformer = benchmark("transformer")
+    given = transformer.problem(tokens=3, length=3, votes=1_000)
+    policy = given.policy()
+    before = [weight.clone() for weight in policy.parameters()]
+    transformer.products_of(policy)()
+    pairs = zip(policy.parameters(), before, strict=True)
+    assert all(torch.equal(now, then) for now, then in pairs)
+    with torch.profiler.profile() as seen:
+        transformer.products_of(policy)()
+    products = next(row for row in seen.key_averages() if row.key == "aten::mm")
+    assert products.count == 3 * (4 * len(policy.blocks) + 1)
+
+
+def test_a_ring_connects_all_responses_of_a_prompt_and_no_others() -> None:
+    growth = benchmark("growth")
+    votes = growth.ring(np.zeros((2, 5)), 30)
+    wins = preferences.count_wins(votes, (2, 5))
+    assert wins.sum() == 10 + 30
+    apart = np.abs(np.subtract.outer(np.arange(5), np.arange(5)))
+    assert (wins[:, (apart != 1) & (apart != 4)] == 0).all()
+    assert ((wins + wins.swapaxes(1, 2))[:, (apart == 1) | (apart == 4)] > 0).all()
+
+
+def test_an_exponent_is_that_of_a_power() -> None:
+    growth = benchmark("growth")
+    assert growth.exponent({n: 3.0 * n**1.5 for n in (1, 10, 100)}) == pytest.approx(1.5)
+
+
+def test_the_loss_of_the_benchmark_of_many_falls_at_every_step() -> None:
+    growth = benchmark("growth")
+    assert (np.diff(growth.many(SequenceSpace(4, 3), steps=5)) < 0).all()
+
+
+def test_the_chain_of_the_benchmark_agrees_with_an_identity() -> None:
+    growth = benchmark("growth")
+    assert growth.chain(places=4, tokens=5)[1] < 1e-12

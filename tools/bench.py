@@ -5,8 +5,8 @@ python -m tools.bench [NAME ...] [--in-place]
 Every module of `benchmarks` that is listed here has a function `measure`, which returns rows. Each
 runs in a process of its own, with one thread; those that need a trainer run in an environment of
 its own, build/peers, made of this one and the pinned extra `lm`. Bounds are on numbers and on
-ratios of times taken in turn in one run, never on a time. ``--in-place`` renews
-benchmarks/figures.json, from which `python -m tools.docs` writes docs/benchmarks.md.
+ratios of times taken in turn in one run, never on a time. ``--in-place`` renews a picture that was
+drawn, and benchmarks/figures.json, from which `python -m tools.docs` writes docs/benchmarks.md.
 """
 
 import argparse
@@ -29,6 +29,8 @@ from pathlib import Path
 from tools import notebooks
 
 RECORD = notebooks.ROOT / "benchmarks" / "figures.json"
+FIGURES = notebooks.ROOT / "docs" / "figures"
+FOUND = notebooks.BUILD / "bench"
 PEERS = notebooks.BUILD / "peers"
 NAMES = ("limit", "table", "transformer", "responses", "pair_loss", "growth", "rooms", "workers")
 WITH_PEERS = {"transformer"}
@@ -106,7 +108,7 @@ def peers() -> Path:
 
 def measured(name: str) -> dict[str, object]:
     """What a benchmark found, with what it was run on; it prints on its way."""
-    target = notebooks.BUILD / "bench" / f"{name}.json"
+    target = FOUND / f"{name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     python = peers() if name in WITH_PEERS else sys.executable
     where = {"PYTHONPATH": str(notebooks.ROOT)}
@@ -174,6 +176,8 @@ def main() -> None:
         if options.in_place:
             record = json.dumps(recorded() | {name: found}, indent=1, ensure_ascii=False)
             notebooks.save(RECORD, f"{record}\n")
+            if (drawn := FOUND / f"{name}.png").exists():
+                notebooks.save(FIGURES / drawn.name, drawn.read_bytes())
     if missed:
         sys.exit(f"{missed} goals were missed.")
 
