@@ -1,5 +1,6 @@
 """The benchmarks run, and what they count agrees with what docs/benchmarks.md says."""
 
+import functools
 import importlib.util
 import re
 import sys
@@ -84,6 +85,37 @@ def test_contestants_take_turns_and_the_ratio_is_of_rounds() -> None:
     assert turns == ["a", "b"] * 3
     assert [len(seconds) for seconds in taken.values()] == [2, 2]
     assert bench.ratio({"a": [1.0, 6.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b") == 3
+
+
+def test_ours_and_the_bare_formula_find_the_same_policy_and_log_z() -> None:
+    responses = benchmark("responses")
+    for size in (1, 7, 100_000):
+        reward, ref = responses.problem(size)
+        bare = responses.bare_policy(reward, ref, 0.3)
+        assert gibbs.optimal_policy(reward, ref, beta=0.3) == pytest.approx(bare, rel=1e-12)
+        bare = responses.bare_log_partition(reward, ref, 0.3)
+        assert gibbs.log_partition(reward, ref, beta=0.3) == pytest.approx(bare, rel=1e-12)
+
+
+def test_memory_is_counted_in_arrays() -> None:
+    responses, size = benchmark("responses"), 1_000_000
+    three = responses.arrays_at_once(lambda: [np.ones(size) for _ in range(3)], size)
+    assert three == pytest.approx(3, abs=0.01)
+    reward, ref = responses.problem(size)
+    for function in (gibbs.optimal_policy, gibbs.log_partition):
+        for beta in (0.3, 1e3):  # log Z far from zero, and near
+            run = functools.partial(function, reward, ref, beta=beta)
+            assert responses.arrays_at_once(run, size) < 2.05
+
+
+def test_ours_and_the_bare_formula_find_the_same_loss_and_gradient() -> None:
+    pair_loss = benchmark("pair_loss")
+    logps = pair_loss.pairs(50)
+    ours, bare = pair_loss.ours(*logps), pair_loss.bare(*logps)
+    assert ours.tolist() == bare.tolist()
+    for one, other in zip(*(pair_loss.gradients(x, logps) for x in (ours, bare)), strict=True):
+        assert one.tolist() == other.tolist()
+        assert one.abs().min() > 0
 
 
 def test_every_benchmark_is_there_and_its_record_can_be_read() -> None:
