@@ -8,11 +8,12 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tools import notebooks
 from tools.bench import Row
 
-WORKERS, COSTLY = 2, 8  # so many of the costliest get a row of their own
+WORKERS, COSTLY = 2, 8  # the costliest get a row of their own
 
 
 def only_imports(path: Path, folder: Path) -> Path:
@@ -39,6 +40,24 @@ def seconds_each(paths: list[Path]) -> tuple[float, list[float]]:
     return time.perf_counter() - start, each
 
 
+class Costs(NamedTuple):
+    """The rows of the costliest notebooks, and in a sentence what part of the time is theirs."""
+
+    each: list[Row]
+    why: str
+
+
+def rows_of(names: list[str], bare: list[float], whole: list[float]) -> Costs:
+    """Where the time goes, from the seconds of each notebook without and with what follows."""
+    beyond = [b - a for a, b in zip(bare, whole, strict=True)]
+    costliest = sorted(range(len(names)), key=lambda k: -beyond[k])[:COSTLY]
+    share = sum(beyond[k] for k in costliest) / sum(beyond)
+    within = sum(b <= 3 * a for a, b in zip(bare, whole, strict=True))
+    each = [Row(f"`{names[k]}` over its imports", whole[k] / bare[k], "×") for k in costliest]
+    why = f"Of the time beyond the imports {share:.0%} is that of the {len(each)} named here."
+    return Costs([Row("notebooks at most three times their imports", within), *each], why)
+
+
 def measure() -> list[Row]:
     """All over the floor of all, and for the costliest what each costs over its own."""
     notebooks.prepare()
@@ -49,18 +68,11 @@ def measure() -> list[Row]:
         floor, bare = seconds_each(floors)
         print("  notebooks", flush=True)
         total, whole = seconds_each(rooms)
-    over = [a / b for a, b in zip(whole, bare, strict=True)]
-    costliest = sorted(range(len(rooms)), key=lambda k: -over[k])[:COSTLY]
-    under = sum(times <= 3 for times in over)
+    rows = rows_of([notebooks.slug(path) for path in rooms], bare, whole)
+    what = f"all {len(rooms)} notebooks over their imports, two workers"
     return [
-        Row(
-            f"all {len(rooms)} notebooks over their imports, two workers",
-            total / floor,
-            "×",
-            "<= 3",
-        ),
+        Row(what, total / floor, "×", "<= 3", rows.why),
         Row("all notebooks, two workers", total, "s"),
         Row("kernels and imports alone, two workers", floor, "s"),
-        Row("notebooks at most three times their imports", under),
-        *(Row(f"`{notebooks.slug(rooms[k])}` over its imports", over[k], "×") for k in costliest),
+        *rows.each,
     ]

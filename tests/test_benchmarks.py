@@ -222,3 +222,14 @@ def test_the_loss_of_the_benchmark_of_many_falls_at_every_step() -> None:
 def test_the_chain_of_the_benchmark_agrees_with_an_identity() -> None:
     growth = benchmark("growth")
     assert growth.chain(places=4, tokens=5)[1] < 1e-12
+
+
+def test_the_costliest_notebooks_are_those_with_the_most_seconds_beyond_their_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rooms = benchmark("rooms")
+    monkeypatch.setattr(rooms, "COSTLY", 2)
+    found = rooms.rows_of(["a", "b", "c"], [1.0, 5.0, 2.0], [6.0, 11.0, 3.0])
+    assert [row.value for row in found.each] == [2, 11 / 5, 6]
+    assert "`b`" in found.each[1].what and "`a`" in found.each[2].what
+    assert found.why == "Of the time beyond the imports 92% is that of the 2 named here."
