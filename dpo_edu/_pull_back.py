@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpo_edu import _newton, _run
 from dpo_edu._fit import Fit
+from dpo_edu.policies import TinyTransformer
 
 MOST_ENTRIES = 2**26  # of J: half a gigabyte
 MOST_STEPS = 60
@@ -111,6 +112,8 @@ def _per_score(fit: Fit) -> Tensor:
 
 def _jacobian(fit: Fit) -> Tensor:
     """Of the log-probs in the weights, ``(X Y, weights)``."""
+    if type(fit.policy) is TinyTransformer:
+        return fit.policy.jacobian()
     log_probs = _run.log_probs_of("policy", fit.policy).view(-1)
     rows = []
     for ones in torch.split(torch.eye(len(log_probs)).to(log_probs), CHUNK):

@@ -11,12 +11,14 @@ from functools import partial
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from dpo_edu import _checks, distributions
 from dpo_edu.sequences import SequenceSpace
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+CHUNK = 256  # responses whose slopes are found at a time
 
 
 def _log_reference(ref: ArrayLike) -> Tensor:
@@ -131,6 +133,13 @@ def _attend_to_ancestors(query: Tensor, key: Tensor, value: Tensor, lineages: Te
     heard = weight[..., :-1] @ above(value)
     heard = heard + weight[..., -1:] * value[:, :, 1:].view(*among, size)
     return torch.cat([value[:, :, :1], heard.view(query.shape)], dim=2)
+
+
+def _attend_to_earlier(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of each place of one response to itself and those before."""
+    score = query @ key.mT / math.sqrt(query.shape[-1])
+    later = torch.ones(score.shape[-2:], dtype=torch.bool, device=score.device).triu(1)
+    return score.masked_fill(later, -torch.inf).softmax(dim=-1) @ value
 
 
 class _Block(nn.Module):
@@ -259,6 +268,32 @@ class TinyTransformer(nn.Module):
         scores = functional.pad(scores, (0, 1))
         taken = scores.index_select(1, self.edges.flatten())
         return taken.view(len(scores), *self.edges.shape).sum(dim=-1)
+
+    def forward(self, prompt: Tensor, response: Tensor, inside: Tensor) -> Tensor:
+        """log pi of one response, nats; `inside` is 1 at its tokens and 0 after its end."""
+        before = response[:-1].clamp(max=len(self.token_embedding) - 1)  # the end is never read
+        words = functional.embedding(before, self.token_embedding)
+        stream = torch.cat([functional.embedding(prompt, self.prompt_embedding)[None], words])
+        stream = (stream + self.depth_embedding)[None]
+        for block in self.blocks:
+            stream = block(stream, _attend_to_earlier)
+        following = functional.log_softmax(self.next_token(self.norm(stream[0])), dim=-1)
+        return (following.gather(1, response[:, None])[:, 0] * inside).sum()
+
+    def jacobian(self) -> Tensor:
+        """Slope of every log-prob in the weights that are trained, ``(X Y, weights)``.
+
+        One response at a time: only its own prefixes matter to it.
+        """
+        weights = {name: w.detach() for name, w in self.named_parameters() if w.requires_grad}
+        prompts, device = len(self.prompt_embedding), self.edges.device
+        responses = torch.tensor(self.space.responses, device=device)
+        inside = (self.edges < self.space.prefixes * self.space.vocabulary).to(self.depth_embedding)
+        which = torch.arange(prompts, device=device).repeat_interleave(len(responses))
+        one = (which, responses.repeat(prompts, 1), inside.repeat(prompts, 1))
+        slope = grad(lambda weights, *response: functional_call(self, weights, response))
+        slopes = vmap(slope, in_dims=(None, 0, 0, 0), chunk_size=CHUNK)(weights, *one)
+        return torch.cat([part.flatten(start_dim=1) for part in slopes.values()], dim=1)
 
 
 def _seed(value: int) -> int:

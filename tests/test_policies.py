@@ -119,6 +119,18 @@ def test_transformer_state_is_its_parameters():
     }
 
 
+@pytest.mark.parametrize("space", SPACES[:-1])
+def test_transformer_jacobian_is_that_of_its_log_probs(space):
+    policy = TinyTransformer(space, prompts=2, layers=3, width=8, heads=4, seed=5)
+    policy.norm.bias.requires_grad_(False)
+    trained = [weight for weight in policy.parameters() if weight.requires_grad]
+    found = policy.jacobian()
+    for value, row in zip(policy.log_probs().flatten(), found, strict=True):
+        slopes = torch.autograd.grad(value, trained, retain_graph=True)
+        expected = torch.cat([slope.flatten() for slope in slopes])
+        assert (row - expected).abs().max() < 1e-13
+
+
 def test_transformer_starts_undecided_but_not_uniform():
     log_probs = TinyTransformer(SequenceSpace(4, 4)).next_token_log_probs()
     assert 0.05 < log_probs.std() < 3
