@@ -70,7 +70,7 @@ def measure() -> list[Row]:
         Row("largest difference, DPO and π* of the fitted reward", apart, "", "<= 1e-12"),
     ]
     for epochs in (1, 100):
-        print(f"  Adam, {epochs} epochs", flush=True)
+        print(f"  Adam, epochs: {epochs}", flush=True)
         found = statistic(by_adam(wins[:ADAM_SAMPLES], epochs))
-        rows.append(Row(f"squared error over the bound, Adam after {epochs} epochs", found))
+        rows.append(Row(f"squared error over the bound, Adam, epochs: {epochs}", found))
     return rows
