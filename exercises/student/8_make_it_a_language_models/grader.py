@@ -296,12 +296,20 @@ def _with_forbidden(text: Case) -> Case:
     return case(logits, tokens, counts)
 
 
+def _written_all_the_same(text: Case) -> Case:
+    """A token that counts is the one that the model never writes."""
+    logits, tokens, counts = text.arguments
+    logits[1, -2, tokens[1, -1]] = -np.inf
+    return case(logits, tokens, counts)
+
+
 def _models_texts(rng: np.random.Generator) -> list[Case]:
     return [
         _texts(rng, 3, 6, 4, 1.0),
         _texts(rng, 4, 7, 5, 3.0),
         _with_forbidden(_texts(rng, 4, 8, 5, 2.0)),
         _with_forbidden(_texts(rng, 5, 6, 3, 1.0)),
+        _written_all_the_same(_texts(rng, 3, 5, 4, 1.0)),
     ]
 
 
@@ -863,14 +871,16 @@ def _by_place(p: Floats, q: Floats) -> Any:
 
 
 def _chains(rng: np.random.Generator) -> list[Case]:
-    """Pairs of chains: with steps never taken, and rows never met where q has no mass."""
+    """Pairs of chains: steps never taken, a row never met, a step that only q never takes."""
     pairs = [(_drawn(rng, t, v), _drawn(rng, t, v)) for t, v in [(2, 2), (3, 3), (4, 2), (1, 3)]]
     ending = _drawn(rng, 4, 3, ends=True), _drawn(rng, 4, 3, ends=True)
     strange = _drawn(rng, 3, 3), _drawn(rng, 3, 3)
     strange[1][0, 1] = [0, 0.5, 0.5]
     strange[0][0, START] = [0.7, 0, 0.3]  # so token 1 never stands before place 1
     strange[1][1, 1] = [0, 0, 1]
-    return [case(p, q) for p, q in [*pairs, ending, strange]]
+    never = _drawn(rng, 3, 3), _drawn(rng, 3, 3)
+    never[1][2, 1] = [0.4, 0, 0.6]  # a step that p takes
+    return [case(p, q) for p, q in [*pairs, ending, strange, never]]
 
 
 divergence = function_task(
