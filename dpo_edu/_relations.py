@@ -131,20 +131,24 @@ def _one_factor(calls: Sequence[Call], pairs: Sequence[tuple[Floats, Floats]]) -
     """The same factor everywhere, perhaps a power of a number that goes in."""
     if any(f.shape != e.shape for f, e in pairs):
         return None
-    if not all(np.isfinite(f).all() and np.isfinite(e).all() for f, e in pairs):
+    if not all((np.isfinite(f) | (f == e)).all() for f, e in pairs):
         return None
-    ratios = [(f / e)[np.abs(e) > NEAR] for f, e in pairs]
-    if any(not ratio.size or np.ptp(ratio) > NEAR * abs(ratio[0]) for ratio in ratios):
+    sized = [(f / e)[(np.abs(e) > NEAR) & np.isfinite(e)] for f, e in pairs]
+    ratios = [ratio for ratio in sized if ratio.size]
+    if any(np.ptp(ratio) > NEAR * abs(ratio[0]) for ratio in ratios):
         return None
     factors = np.array([ratio[0] for ratio in ratios])
     if len(factors) < 2 or not np.all(factors) or sum(ratio.size for ratio in ratios) < 4:
         return None
     if np.ptp(factors) <= NEAR * abs(factors[0]):
-        return (
-            f"the numbers are right but for one factor: all are {factors[0]:.4g} times too large."
-        )
+        factor = f"{factors[0]:.4g} times what they should be"
+        return f"the numbers are right but for one factor: all are {factor}."
     for name in calls[0][1]:
-        given = [keywords.get(name) for _, keywords in calls]
+        given = [
+            keywords.get(name)
+            for (_, keywords), ratio in zip(calls, sized, strict=True)
+            if ratio.size
+        ]
         if not all(isinstance(x, float | int) and x > 0 for x in given):
             continue
         for power, said in _POWERS.items():
@@ -172,12 +176,23 @@ def _mixed(answer: Function, truth: Function, calls: Sequence[Call]) -> str | No
                 wrong = _alone_is_right(answer, truth, arguments, keywords, cut)
             except Exception:  # it takes no entries or rows: nothing to say
                 continue
+            if wrong and _first_only(answer, truth, arguments, keywords):
+                return "only the first one comes out, and several go in."
             if wrong:
                 return (
                     "each one alone comes out right, several at once do not: is a sum, a mean or "
                     "a maximum taken over all of them, or along the wrong axis?"
                 )
     return None
+
+
+def _first_only(
+    answer: Function, truth: Function, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> bool:
+    """Whether the answer is the first entry or row of the truth."""
+    first = np.ravel(_quiet(truth, arguments, keywords)[0])
+    given = np.ravel(_quiet(answer, arguments, keywords))
+    return given.shape == first.shape and bool(np.allclose(given, first, rtol=NEAR))
 
 
 def _entry(x: Any, at: int) -> Any:

@@ -39,7 +39,7 @@ def one_slip(given: sp.Expr, truth: sp.Expr, through: Through) -> Iterator[str]:
 
 def _changes(given: sp.Expr, truth: sp.Expr) -> Iterator[Change]:
     """Every change that is tried."""
-    for kind in (_signs, _betas, _left_out, _left_in, _functions, _factors, _families):
+    for kind in (_signs, _betas, _left_out, _left_in, _functions, _factors, _families, _in_sums):
         yield from kind(given, truth)
     yield from _sums(given)
 
@@ -197,6 +197,32 @@ def _sums(given: sp.Expr) -> Iterator[Change]:
             "right but for the sums: of each, only the term with k belongs here.",
             given.xreplace(terms),
         )
+
+
+def _in_sums(given: sp.Expr, _: sp.Expr) -> Iterator[Change]:
+    """What stands inside a sum or a logarithm and should not, or the wrong weight in a sum."""
+    for part, _outer, put in _parts(given):
+        if isinstance(part, sp.log) and isinstance(part.args[0], sp.Add):
+            first, *rest = sorted(
+                part.args[0].args, key=lambda term: bool(term.could_extract_minus_sign())
+            )
+            ratio = sp.log(-first / sp.Add(*rest))
+            yield (
+                f"right but for {_shown(part)}: the logarithm of a ratio is asked for.",
+                put(ratio),
+            )
+        if not isinstance(part, sp.Sum):
+            continue
+        index, body = part.variables[0], part.function
+        for term in sp.Add.make_args(sp.expand(body)):
+            if not term.has(index):
+                outside = term + part.func(sp.expand(body) - term, *part.limits)
+                said = f"{_shown(term)} stands inside a sum: it is counted n times"
+                yield f"right but for one term: {said}.", put(outside)
+        logs = [factor for factor in sp.Mul.make_args(body) if isinstance(factor, sp.log)]
+        if len(logs) == 1:
+            new = part.func(p[index] * logs[0], *part.limits)
+            yield f"right but for the weight of {_shown(logs[0])}: it is pi[{index}].", put(new)
 
 
 def _shown(part: sp.Expr) -> str:

@@ -40,7 +40,11 @@ def loss(ref: Any, reward: Any, *, beta: float) -> Any:
         (lambda q, r, *, beta: loss(q, r, beta=beta).mean(), loss, "not their mean"),
         (lambda q, r, *, beta: tilted(q, r, beta=beta).sum(), loss, ""),
         (lambda q, r, *, beta: tilted(q, r, beta=beta)[..., ::-1], tilted, "order is reversed"),
-        (lambda q, r, *, beta: 3 * loss(q, r, beta=beta), loss, "all are 3 times too large"),
+        (
+            lambda q, r, *, beta: 3 * loss(q, r, beta=beta),
+            loss,
+            "all are 3 times what they should be",
+        ),
         (lambda q, r, *, beta: loss(q, r, beta=beta) / beta, loss, "divided by beta once too"),
         (lambda q, r, *, beta: q * np.exp(r / beta), tilted, "it does not sum to 1"),
         (lambda q, r, *, beta: tilted(q, r, beta=1.0), tilted, "`beta` makes no difference"),
@@ -63,6 +67,11 @@ def over_all(ref: Any, reward: Any, *, beta: float) -> Any:
 def test_rows_that_are_right_alone_only_are_told() -> None:
     assert "several at once" in said(over_all)
     assert "several at once" not in said(lambda q, r, *, beta: over_all(q, r, beta=1.0))
+
+
+def test_the_first_alone_is_told() -> None:
+    assert said(lambda q, r, *, beta: loss(q, r, beta=beta).ravel()[0], loss).startswith("only the")
+    assert not said(lambda q, r, *, beta: loss(q, r, beta=beta).ravel()[0] + 1, loss)
 
 
 def test_numbers_for_booleans_are_told() -> None:

@@ -33,6 +33,19 @@ def written_out(expression: sp.Expr) -> sp.Expr:
         (p[k] * sp.exp(r[k] / β) / Z, STAR, "pi[k]: another one belongs in its place."),
         (total(r[i] + lam), r[k] + lam, "the sums: of each, only the term with k belongs here."),
         (1 / STAR + Z, STAR + Z, "it is upside down."),
+        (sp.log(p[k] - q[k]), sp.log(p[k] / q[k]), "the logarithm of a ratio is asked for."),
+        (sp.log(1 - Z), sp.log(1 / Z), "the logarithm of a ratio is asked for."),
+        (total(p[i] + lam), total(p[i]) + lam, "lambda stands inside a sum: it is counted n times"),
+        (
+            total(q[i] * sp.log(p[i] / q[i])),
+            total(p[i] * sp.log(p[i] / q[i])),
+            "pi_ref[i]: another one belongs in its place.",
+        ),
+        (
+            total(q[i] * r[i] * sp.log(p[i] / q[i])),
+            total(p[i] * sp.log(p[i] / q[i])),
+            "the weight of log(pi[i]/pi_ref[i]): it is pi[i].",
+        ),
     ],
 )
 def test_the_first_sentence_names_the_change(wrong: sp.Expr, truth: sp.Expr, sentence: str) -> None:

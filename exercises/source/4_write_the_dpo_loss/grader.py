@@ -125,6 +125,7 @@ margin = function_task(
                 ]
             )
         ),
+        "beta is added: it multiplies.": lambda w, x, rw, rx, *, beta: beta + w - x - rw + rx,
         "one margin for each pair, not their sum.": (
             lambda w, x, rw, rx, *, beta: (beta * (w - x - rw + rx)).sum()
         ),
@@ -241,7 +242,7 @@ pair_loss = function_task(
             [lambda s: (1 - s) ** 2, lambda s: (1 - expit(s)) ** 2]
         ),
         "this is -s: the loss is -log sigma(s), which is never negative.": lambda s: -s,
-        "exp(s) below stands for exp(-s): sigma(s) = 1/(1 + exp(-s)).": (
+        "1 - exp(-s) stands where 1 + exp(-s) belongs: sigma(s) = 1/(1 + exp(-s)).": (
             lambda s: -np.log(1 / (1 - np.exp(-s)))
         ),
         "one loss for each pair, not their mean.": lambda s: -log_expit(s).mean(),
@@ -633,6 +634,18 @@ dpo_loss = function_task(
         "this is the margin itself: the loss is -log sigma of it.": OneOf(
             [_of(lambda s: s), _of(lambda s: -s)]
         ),
+        "the inputs are logarithms, and a margin is made of logarithms: no exp.": (
+            lambda w, x, rw, rx, *, beta: (
+                -logsigmoid(beta * (w.exp() - x.exp() - rw.exp() + rx.exp()))
+            )
+        ),
+        "this is log(1 + sigma(s)): the loss is -log sigma(s).": (
+            _of(lambda s: -torch.log1p(torch.sigmoid(s)))
+        ),
+        "this is the loss with label smoothing: no vote counts as flipped here.": OneOf(
+            _of(lambda s, e=e: -(1 - e) * logsigmoid(s) - e * logsigmoid(-s))
+            for e in (0.01, 0.05, 0.1, 0.2, 0.3)
+        ),
         "this is IPO's square, not -log sigma.": OneOf(
             [
                 lambda w, x, rw, rx, *, beta: (w - x - rw + rx - 1 / (2 * beta)) ** 2,
@@ -791,8 +804,18 @@ sequence_log_probs = function_task(
         "shifted the wrong way: logits at a place score the token after it, not before it.": (
             _next_place
         ),
-        "the mask is off by one: it speaks of tokens, so it must be shifted with them.": (
-            lambda z, y, m: (_shifted(z, y) * m[:, :-1]).sum(-1)
+        "the mask is off by one: it speaks of tokens, so it must be shifted with them.": OneOf(
+            [
+                lambda z, y, m: (_shifted(z, y) * m[:, :-1]).sum(-1),
+                lambda z, y, m: (_picked(z.log_softmax(-1), y.roll(-1, 1)) * m).sum(-1),
+            ]
+        ),
+        "logarithms are multiplied: probabilities multiply, logarithms add.": (
+            lambda z, y, m: torch.where(m[:, 1:], _shifted(z, y), 1.0).prod(-1)
+        ),
+        "the mask multiplies the logits: places outside then count as if all words were equally "
+        "likely; mask the log-probabilities.": (
+            lambda z, y, m: _shifted(z * m.roll(-1, 1)[..., None], y).sum(-1)
         ),
         "the first token of each response is missing: the last place of the prompt scores it.": (
             lambda z, y, m: (_shifted(z, y) * (m[:, 1:] & m[:, :-1])).sum(-1)

@@ -119,6 +119,9 @@ slope = expression_task(
                 r[k] - β * (LOG_RATIO + 1 / p[k]) + lam,
             ]
         ),
+        "only the logarithm is differentiated: by the product rule it also stands there itself.": (
+            OneOf([r[k] - β / p[k] + lam, r[k] - β + lam])
+        ),
         "here pi_k stands for one response: 1 is left of lambda (sum(pi) - 1), times lambda.": (
             SLOPE - lam + lam * (total(p[i]) - 1)
         ),
@@ -156,7 +159,12 @@ multiplier = expression_task(
         "beta divides: solve lambda/beta - 1 = -log Z for lambda.": (1 - sp.log(Z)) / β,
         "this is exp(lambda/beta - 1): solve it for lambda.": 1 / Z,
         "-log Z is lambda/beta - 1: take the 1 over, and multiply by beta.": OneOf(
-            [-sp.log(Z), -β * (1 + sp.log(Z)), β * (sp.log(Z) - 1) + 2 * β * sp.log(Z)]
+            [
+                -sp.log(Z),
+                sp.log(Z) - 1,
+                -β * (1 + sp.log(Z)),
+                β * (sp.log(Z) - 1) + 2 * β * sp.log(Z),
+            ]
         ),
         "the 1 has lost its beta: multiply both terms.": 1 + β * sp.log(Z),
         "this is log Z times beta, the best objective: lambda is not that.": β * sp.log(Z),
@@ -370,5 +378,8 @@ optimal_policy = function_task(
             lambda r, q, *, beta: softmax(r / beta - np.log(q), axis=-1)
         ),
         "these are logarithms: the policy is asked for.": _log_policy,
+        "these are logits: the policy is their softmax.": OneOf(
+            [lambda r, q, *, beta: np.log(q) + r / beta, lambda r, q, *, beta: r / beta]
+        ),
     },
 )

@@ -122,6 +122,9 @@ objective = function_task(
         "beta multiplies the reward as well: only KL has it.": (
             lambda policy, reward, ref, *, beta: beta * (_mean(policy, reward) - _kl(policy, ref))
         ),
+        "beta stands at the reward: it belongs at KL.": (
+            lambda policy, reward, ref, *, beta: beta * _mean(policy, reward) - _kl(policy, ref)
+        ),
         "the rewards are weighted by the reference: their expectation is under the policy.": (
             lambda policy, reward, ref, *, beta: _mean(ref, reward) - beta * _kl(policy, ref)
         ),
@@ -340,6 +343,16 @@ gap = function_task(
         "the J that is reached is its expected reward alone: its price of KL is missing.": (
             lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1) - _mean(p, r)
         ),
+        "these are rewards alone: J(pi*) and J each have a price of KL.": (
+            lambda p, r, q, *, beta: r.max(axis=-1) - _mean(p, r)
+        ),
+        "the KL of the policy is a sum over the responses, not their mean.": (
+            lambda p, r, q, *, beta: (
+                beta * logsumexp(r / beta, b=q, axis=-1)
+                - _mean(p, r)
+                + beta * rel_entr(p, q).mean(axis=-1)
+            )
+        ),
         "this is J(pi*) alone: take off what the policy reaches.": (
             lambda p, r, q, *, beta: beta * logsumexp(r / beta, b=q, axis=-1)
         ),
@@ -435,6 +448,9 @@ missing_response = function_task(
         ),
         "this is the most likely response of the reference, whatever the table says.": (
             lambda printed, reward, ref, *, beta: np.argmax(ref)
+        ),
+        "this is its place in the sorted table: at which index does it stand in the one given?": (
+            lambda printed, *given, beta: np.argmin(np.abs(np.sort(printed) - (printed.sum() - 1)))
         ),
         "this is the index from the end: count from 0 at the front.": (
             lambda *given, beta: _by_trying(*given, beta=beta) - len(given[0])
@@ -567,6 +583,12 @@ swap_loss = function_task(
         "this is the J that the swapped policy reaches: how much less is it than J(pi*)?": (
             lambda reward, ref, *, beta: _objective(
                 _swapped(reward, ref, beta), reward, ref, beta=beta
+            )
+        ),
+        "the two J are added: a loss is their difference.": (
+            lambda reward, ref, *, beta: (
+                _objective(_star(reward, ref, beta), reward, ref, beta=beta)
+                + _objective(_swapped(reward, ref, beta), reward, ref, beta=beta)
             )
         ),
         "this is J(pi*): how much less does the swapped policy reach?": (

@@ -22,7 +22,7 @@ from dpo_edu.grading import (
     is_blank,
     same,
 )
-from dpo_edu.symbolic import Z, j, k, p, q, r, β
+from dpo_edu.symbolic import Z, i, j, k, p, q, r, total, β
 
 Floats = NDArray[np.float64]
 Function = Callable[..., Any]
@@ -130,6 +130,18 @@ vote = function_task(
         "exp of each reward shares out the votes, not sigma of each.": (
             lambda winner, loser: expit(winner) / (expit(winner) + expit(loser))
         ),
+        "below stand the exponentials of both rewards, not 1 and one of them.": (
+            lambda winner, loser: np.exp(winner) / (1 + np.exp(loser))
+        ),
+        "this shares the votes among the pairs: each vote is between two responses.": (
+            lambda winner, loser: np.exp(winner - loser - logsumexp(winner - loser))
+        ),
+        "this is a straight line: sigma bends.": OneOf(
+            [
+                lambda winner, loser: np.clip(0.5 + (winner - loser) / 4, 0, 1),
+                lambda winner, loser: np.clip(0.5 + (winner - loser) / 2, 0, 1),
+            ]
+        ),
         "the rewards are divided: sigma takes their difference.": (
             lambda winner, loser: expit(winner / loser)
         ),
@@ -204,6 +216,9 @@ reward_of = function_task(
         ),
         "beta multiplies the whole, not the policy's part only.": OneOf(
             [_read_off(lambda p, q, b: b * p - q), _read_off(lambda p, q, b: p - b * q)]
+        ),
+        "beta stands inside the logarithm: it multiplies it.": (
+            _read_off(lambda p, q, b: np.log(b) + p - q)
         ),
         "weighted by the policy: this is a term of KL, not a reward.": (
             _read_off(lambda p, q, b: b * np.exp(p) * (p - q))
@@ -283,6 +298,9 @@ cancelled = expression_task(
         "this is the difference of the rewards: the probability is sigma of it.": (
             β * (GAP - REF_GAP)
         ),
+        "the sum runs over all responses: a vote is between two.": (
+            (p[k] / q[k]) ** β / total((p[i] / q[i]) ** β)
+        ),
         "only one response is in it: a vote is between two.": _sigma(β * sp.log(p[k] / q[k])),
     },
 )
@@ -335,6 +353,9 @@ def _votes_fault(other: Any, reward: Floats, wins: Floats) -> str | None:
     if abs(found).max() > 1e8 and (moved & compared).any():
         return "the numbers are so large that the digits of the rewards are lost: move by less."
     if (moved & compared).any():
+        sums = _differences(found) + _differences(reward)
+        if (abs(sums)[moved & compared] < 1e-9).all() and not _stretched(found, reward):
+            return "the differences in an island have changed their sign: now its losers win."
         return _broken(found, reward, arrows, moved)
     if not (~told & ~moved).any():
         return None
@@ -360,13 +381,18 @@ def _unmoved(moved: NDArray[np.bool_], told: NDArray[np.bool_]) -> str:
     )
 
 
+def _stretched(other: Floats, reward: Floats) -> float:
+    """The factor by which all differences have grown; 0 if they have no common one."""
+    centred = _centred(reward)
+    slope = float(centred @ _centred(other) / (centred @ centred))
+    return slope if abs(_centred(other) - slope * centred).max() < 1e-9 else 0.0
+
+
 def _broken(
     other: Floats, reward: Floats, arrows: NDArray[np.bool_], moved: NDArray[np.bool_]
 ) -> str:
     """Why the votes on a compared pair would no longer be the same."""
-    centred = _centred(reward)
-    slope = float(centred @ _centred(other) / (centred @ centred))
-    if abs(_centred(other) - slope * centred).max() < 1e-9:
+    if slope := _stretched(other, reward):
         if slope < 0:
             return "the ranking is upside down: now the losers win."
         return (
@@ -525,6 +551,9 @@ STILL_WRONG: dict[str, dict[str, Function]] = {
         "this is the loss of the opposite vote.": _of(lambda h, b: -log_expit(-b * h)),
         "this is the probability of the vote, not its loss.": _of(REPAIRED["B"]),
         "a beta was taken out once too often: now it divides.": _of(lambda h, b: -log_expit(h / b)),
+        "beta stands in front of the loss: it belongs inside sigma.": (
+            _of(lambda h, b: -b * log_expit(h))
+        ),
         "the loss has lost its reference.": _without_ref(REPAIRED["C"]),
     },
 }

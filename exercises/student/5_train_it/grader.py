@@ -71,7 +71,7 @@ def _of_logits(z: Floats) -> Floats:
 def _descent(
     slope: Slope = _slope,
     *,
-    uniform: bool = False,
+    start: Callable[[Floats], Floats] = np.array,
     more: int = 0,
     result: Callable[[Floats], Floats] = _of_logits,
 ) -> Callable[..., Any]:
@@ -81,7 +81,7 @@ def _descent(
         wins: Floats, ref: Floats, *, beta: float, learning_rate: float, steps: int
     ) -> Floats:
         log_ref = np.log(ref)
-        z = 0 * log_ref if uniform else log_ref
+        z = start(log_ref)
         for _ in range(steps + more):
             z = z - learning_rate * slope(z, wins, log_ref, beta)
         return result(z)
@@ -211,7 +211,7 @@ train = function_task(
         ),
         "beta is counted twice.": _descent(lambda z, w, ref, b: _slope(z, w, ref, b**2)),
         "it starts at the uniform policy: training starts at the reference.": (
-            _descent(uniform=True)
+            _descent(start=lambda log_ref: 0 * log_ref)
         ),
         "this is the sum of the losses: their mean per vote is asked for.": (
             _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * w.sum())
@@ -264,6 +264,19 @@ train = function_task(
         ),
         "this is the reference: the logits do not move.": lambda w, ref, **rest: ref,
         "only the winners are pulled: a vote also pushes its loser.": _descent(_chosen_only),
+        "only the losers are pushed: a vote also pulls its winner.": (
+            _descent(lambda z, w, ref, b: _slope(z, w, ref, b) - _chosen_only(z, w, ref, b))
+        ),
+        "a step is half or double as long: each vote moves both of its responses by the full "
+        "slope.": OneOf(
+            [
+                _descent(lambda z, w, ref, b: _slope(z, w, ref, b) / 2),
+                _descent(lambda z, w, ref, b: _slope(z, w, ref, b) * 2),
+            ]
+        ),
+        "it starts at logits pi_ref: training starts at log pi_ref.": (
+            _descent(start=lambda log_ref: np.exp(log_ref))
+        ),
         "one step is missing: the loop runs `steps` times.": _descent(more=-1),
         "one step too many: the loop runs `steps` times.": _descent(more=1),
         "these are logits: the policy is asked for.": _descent(result=lambda z: z),
@@ -415,6 +428,21 @@ destination = function_task(
                 _lands(lambda v, b: np.r_[0, v[1:, 0]] / b),
             ]
         ),
+        "1/beta belongs to the odds only: the reference enters to the first power.": (
+            lambda votes, ref, *, beta: softmax((np.log(ref) + _log_odds(votes)) / beta)
+        ),
+        "the two cells are subtracted: their quotient is exp of the reward difference.": (
+            _lands(lambda v, b: (v[:, 0] - v[0]) / b)
+        ),
+        "this is the best response alone: the policy stays near the reference.": (
+            lambda votes, ref, *, beta: np.eye(len(ref))[_log_odds(votes).argmax()]
+        ),
+        "this logarithm has base 2 or 10: rewards go with the natural one.": OneOf(
+            [
+                _lands(lambda v, b: _log_odds(v) / b / np.log(2)),
+                _lands(lambda v, b: _log_odds(v) / b / np.log(10)),
+            ]
+        ),
         "these are logarithms: the policy is asked for.": _in_logs,
         "this is where training starts, not where it ends.": _reference,
     },
@@ -477,6 +505,13 @@ votes_needed = function_task(
         ),
         "the information in a vote is p (1 - p): where is 1 - p?": lambda p, se: 1 / (p * se**2),
         "the information in a vote is p (1 - p): where is p?": lambda p, se: 1 / ((1 - p) * se**2),
+        "p is squared: the information in a vote is p (1 - p).": lambda p, se: 1 / (p * se) ** 2,
+        "no logarithm: the information in a vote is p (1 - p) itself.": OneOf(
+            [
+                lambda p, se: -1 / (np.log(p * (1 - p)) * se**2),
+                lambda p, se: 1 / (np.log(p * (1 - p)) * se**2),
+            ]
+        ),
         "p (1 - p) is squared: the information enters to the first power, the error squared.": (
             lambda p, se: 1 / (p * (1 - p) * se) ** 2
         ),
@@ -626,6 +661,18 @@ interval = function_task(
         ),
         "the lower end comes first.": _mapped(np.flip),
         "this is the estimate without its error bar: two ends are asked for.": _difference,
+        "divided by the root of n as well: 1/wins + 1/losses knows how many votes there are.": (
+            _around(_difference, lambda w, x: 1.96 * _error(w, x) / np.sqrt(w + x))
+        ),
+        "the root covers the 1.96 as well: it is taken of the variance only.": (
+            _around(_difference, lambda w, x: np.sqrt(1.96) * _error(w, x))
+        ),
+        "one end is the estimate: the interval reaches to both sides.": OneOf(
+            [
+                lambda w, x: (_difference(w, x), _difference(w, x) + 1.96 * _error(w, x)),
+                lambda w, x: (_difference(w, x) - 1.96 * _error(w, x), _difference(w, x)),
+            ]
+        ),
         "the estimate is missing: the interval lies around log(wins/losses), not around 0.": (
             _around(lambda w, x: 0 * w, lambda w, x: 1.96 * _error(w, x))
         ),

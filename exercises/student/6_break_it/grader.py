@@ -150,6 +150,18 @@ best_margin = function_task(
         "this is a ratio: a margin is a difference of logarithms.": (
             _of_share(lambda p, b: p / (1 - p) / b)
         ),
+        "beta is subtracted or added: it divides the log-odds.": OneOf(
+            [
+                _of_share(lambda p, b: logit(p) - b),
+                _of_share(lambda p, b: logit(p) + b),
+            ]
+        ),
+        "wins/losses is no share: logit takes wins/(wins + losses).": (
+            lambda wins, losses, *, beta, smoothing=0.0: (
+                logit(_share(np.float64(wins) / losses, 1 - np.float64(wins) / losses, smoothing))
+                / beta
+            )
+        ),
         "smoothing changes nothing here: each vote counts as flipped at rate e.": _unsmoothed,
         "smoothing takes votes from the winner and must give them to the other.": _smoothed_down,
         "this mixes the votes with coin flips: a flipped vote goes to the other response.": (
@@ -282,6 +294,14 @@ ipo_policy = function_task(
         ),
         "this is the margin: turn it into two probabilities.": _ipo_margin,
         "this does not sum to 1: normalise after multiplying by the reference.": _ipo_as_target,
+        "the majority decides here: the best h is the mean of what the votes ask for.": (
+            _tilted(lambda p, t: np.sign(2 * p - 1) / (2 * t))
+        ),
+        "the reference divides: it multiplies exp(h).": (
+            lambda w, x, ref, *, tau: softmax(
+                np.array([_ipo_margin(w, x, ref, tau=tau), 0.0]) - np.log(ref)
+            )
+        ),
         "half the margin only: h is the difference of the two log-ratios.": (
             _tilted(lambda p, t: (2 * p - 1) / (4 * t))
         ),
