@@ -372,7 +372,7 @@ def _writers(rng: np.random.Generator) -> list[Case]:
     lean, gone = np.array([0.5, 0.3, 0.2]), np.array([0.3, 0.7, 0.0])
     rule = np.array([[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]])
     return [
-        case(np.array([0.8, 0.2]), np.array([0.5, 0.5]), np.array([0.5, 0.5]), votes(2), beta=0.5),
+        case(np.array([0.8, 0.2]), np.array([0.5, 0.5]), np.array([0.5, 0.5]), votes(2), beta=0.25),
         case(policy, ref, ref, votes(4), beta=0.1),
         case(policy, ref, rng.dirichlet(np.full(4, 3.0)), votes(4), beta=2.0),
         case(np.array([0.7, 0.2, 0.1]), lean, np.array([0.8, 0.1, 0.1]), rule, beta=0.3),
@@ -573,13 +573,13 @@ trainers = Task("trainers", _trainers_fault, _mistaken_slips(PAIRS), _pairs_of_t
 
 # --- 5 four anonymous logs ----------------------------------------------------------------------
 
-CAUSES = ("healthy", "dropped", "separable", "displaced")
+CAUSES = ("healthy", "no reference", "separable", "displaced")
 COLUMNS = ("loss", "chosen", "rejected", "accuracy")
 SEEN = (0, 1, 3, 10, 30, 100, 300)  # steps
 START = dict(zip(COLUMNS, (0.6931, 0.0, 0.0, 0.0), strict=True))
 LEEWAY = 0.2
-EXPERIMENTS = ("score", "count", "sample", "longer", "seed")
-SUSPICION = {"dropped": "score", "separable": "count", "displaced": "sample"}
+EXPERIMENTS = ("score", "count", "sample", "twice")
+SUSPICION = {"no reference": "score", "separable": "count", "displaced": "sample"}
 
 
 def _better(reward: Floats) -> Floats:
@@ -623,7 +623,7 @@ def _logs(rng: np.random.Generator) -> Given:
     honest = (votes[0], votes[1])
     runs = {
         "healthy": _run(table, ref, honest, beta, reference=True),
-        "dropped": _run(table, ref, honest, beta, reference=False),
+        "no reference": _run(table, ref, honest, beta, reference=False),
         "separable": _run(table, ref, (rule[0], rule[1]), beta, reference=True),
         "displaced": _run(one_number, ref, honest, beta, reference=True),
     }
@@ -641,7 +641,7 @@ def _cause(rows: list[list[float]], end: dict[str, float]) -> str:
     """The cause of a log, read off its numbers."""
     first, last = rows[0], rows[-1]
     if abs(first[1] - math.log(2)) > 1e-3:
-        return "dropped"
+        return "no reference"
     if last[4] > end["accuracy"] + LEEWAY:
         return "separable"
     return "displaced" if last[2] < min(0, end["chosen"]) - LEEWAY else "healthy"
@@ -658,7 +658,7 @@ def _mistaken_causes(given: Given) -> dict[str, Any]:
             dict.fromkeys(truth, "healthy")
         ),
         "in both runs the rewards are negative, but one of them begins so: look at step 0.": (
-            _exchanged(truth, "dropped", "displaced")
+            _exchanged(truth, "no reference", "displaced")
         ),
         "two logs have the same loss and accuracy: in which do both rewards fall far?": (
             _exchanged(truth, "healthy", "displaced")
@@ -667,10 +667,10 @@ def _mistaken_causes(given: Given) -> dict[str, Any]:
             _exchanged(truth, "healthy", "separable")
         ),
         "a run that does not begin with log 2 is not healthy, wherever it ends.": (
-            _exchanged(truth, "healthy", "dropped")
+            _exchanged(truth, "healthy", "no reference")
         ),
         "which of the two has accuracy 1, and which begins above log 2?": (
-            _exchanged(truth, "separable", "dropped")
+            _exchanged(truth, "separable", "no reference")
         ),
         "only votes that nothing contradicts give accuracy 1, however far the rewards fall.": (
             _exchanged(truth, "separable", "displaced")
@@ -776,13 +776,10 @@ evidence = Task("evidence", _evidence_fault, {}, _logs, LOGS)
 def _mistaken_experiments(given: Given) -> dict[str, Any]:
     truth = _experiments_of(given)
     return {
-        "a longer run shows more of the same: which measurement tells one cause from another?": (
-            dict.fromkeys(truth, "longer")
+        "evaluating twice would find noise, and none of the four runs has any.": (
+            dict.fromkeys(truth, "twice")
         ),
-        "another seed draws other votes by the same rules: what would it tell?": (
-            dict.fromkeys(truth, "seed")
-        ),
-        "one test for all: each cause has a measurement that the other two do not answer.": OneOf(
+        "one test for all: each of the three faults has a test of its own.": OneOf(
             [dict.fromkeys(truth, word) for word in ("score", "count", "sample")]
         ),
         "a lost reference shows before the first step, and who gained shows at the end.": (
@@ -818,7 +815,7 @@ def _experiments_fault(answer: Any, _: np.random.Generator, given: Given) -> str
         if found in (mistakes if isinstance(mistakes, OneOf) else (mistakes,)):
             return sentence
     name = next(name for name in truth if found[name] != truth[name])
-    return f'log {name}: "{found[name]}" comes out alike with this cause and without it.'
+    return f'log {name}: "{found[name]}" comes out there as in the healthy run.'
 
 
 experiments = Task(
