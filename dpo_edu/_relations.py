@@ -65,7 +65,8 @@ def _in_size(calls: Sequence[Call], found: Sequence[Any], expected: Sequence[Any
         return None
     pairs = _in_pairs(found, expected)
     with np.errstate(all="ignore"):
-        return _unnormalised(pairs) or _one_factor(calls, pairs)
+        booleans = all(np.asarray(e).dtype == bool for e in expected)
+        return _unnormalised(pairs) or _only_there(pairs, booleans) or _one_factor(calls, pairs)
 
 
 def _in_pairs(found: Sequence[Any], expected: Sequence[Any]) -> list[tuple[Floats, Floats]]:
@@ -112,7 +113,9 @@ _CHANGES: dict[str, Callable[[Floats], Any]] = {
     "one number each is asked for, not their mean for all.": _filled(np.mean),
     "one number each is asked for, not their sum.": np.sum,
     "the numbers are right, their order is reversed.": lambda e: e[..., ::-1] if e.ndim else e,
-    "the numbers are right, rows and columns are swapped.": np.transpose,
+    "the numbers are right, rows and columns are swapped.": lambda e: (
+        e.T if e.ndim > 1 else -np.inf
+    ),
 }
 
 
@@ -127,12 +130,30 @@ def _unnormalised(pairs: Sequence[tuple[Floats, Floats]]) -> str | None:
     return None
 
 
+def _only_there(pairs: Sequence[tuple[Floats, Floats]], booleans: bool) -> str | None:
+    """Right but where the truth is 0, or infinite."""
+    if any(f.shape != e.shape for f, e in pairs):
+        return None
+    found = np.concatenate([f.ravel() for f, _ in pairs])
+    wanted = np.concatenate([e.ravel() for _, e in pairs])
+    wrong = ~np.isclose(found, wanted, rtol=NEAR, atol=1e-9)
+    for there, said in ((wanted == 0, _WHERE_ZERO), (np.isinf(wanted), _WHERE_INFINITE)):
+        if wrong.any() and not wrong[~there].any() and np.count_nonzero(~there & (wanted != 0)) > 2:
+            return _WHERE_FALSE if booleans else said
+    return None
+
+
+_WHERE_FALSE = "every True is right, but some are True that should be False."
+_WHERE_ZERO = "right wherever it should not be 0; where it should be 0, something else stands."
+_WHERE_INFINITE = "right wherever it should be finite; where it should be infinite, it is not."
+
+
 def _one_factor(calls: Sequence[Call], pairs: Sequence[tuple[Floats, Floats]]) -> str | None:
     """The same factor everywhere, perhaps a power of a number that goes in."""
     if any(f.shape != e.shape for f, e in pairs):
         return None
-    if not all((np.isfinite(f) | (f == e)).all() for f, e in pairs):
-        return None
+    if not all((f == e)[(e == 0) | ~np.isfinite(e)].all() for f, e in pairs):
+        return None  # no factor makes those wrong
     sized = [(f / e)[(np.abs(e) > NEAR) & np.isfinite(e)] for f, e in pairs]
     ratios = [ratio for ratio in sized if ratio.size]
     if any(np.ptp(ratio) > NEAR * abs(ratio[0]) for ratio in ratios):

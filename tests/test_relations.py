@@ -82,3 +82,26 @@ def test_numbers_for_booleans_are_told() -> None:
         found = [answer(*a) for a, _ in calls]
         sentence = relation(answer, truth, calls, found, expected)
         assert (sentence is not None and "True and False" in sentence) == told
+
+
+def cut(ref: Any, reward: Any, *, beta: float) -> Any:
+    return np.where(reward > 0, tilted(ref, reward, beta=beta), 0.0)
+
+
+def walled(ref: Any, reward: Any, *, beta: float) -> Any:
+    return np.where(reward > 0, tilted(ref, reward, beta=beta), np.inf)
+
+
+def test_what_is_wrong_only_where_the_truth_is_0_or_infinite_is_no_factor() -> None:
+    assert "where it should be 0, something else stands" in said(tilted, cut)
+    assert "where it should be infinite, it is not" in said(tilted, walled)
+    assert "factor" not in said(lambda q, r, *, beta: 2 * tilted(q, r, beta=beta), cut)
+    assert "all are 2 times" in said(lambda q, r, *, beta: 2 * cut(q, r, beta=beta), cut)
+    assert "all are 2 times" in said(lambda q, r, *, beta: 2 * walled(q, r, beta=beta), walled)
+    wrong = said(lambda q, r, *, beta: np.ones_like(r), lambda q, r, *, beta: r > 0)
+    assert wrong == "every True is right, but some are True that should be False."
+
+
+def test_a_list_has_no_rows_and_columns_to_swap() -> None:
+    calls, truth = ROWS[:1], [1.0, 2.0, 3.0]
+    assert "swapped" not in (relation(lambda *_, **__: 0, tilted, calls, [truth], [truth]) or "")
