@@ -26,6 +26,16 @@ SLIPS = ("as stated", "beta twice", "token means", "no reference", "swapped")
 GUESSES: list[Range] = [(slip, 0, np.inf) for slip in SLIPS]
 
 
+def _real(item: Any) -> float:
+    """One real number; nan if it is a text, a truth value, a complex number or no number."""
+    if isinstance(item, str | bool | np.bool_ | np.complexfloating):
+        return math.nan
+    try:
+        return float(item)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def _written(expected: list[Range]) -> Callable[..., str | None]:
     """Whether a prediction is there; whether it comes true is between the student and the run."""
     names = ", ".join(name for name, _, _ in expected)
@@ -39,10 +49,7 @@ def _written(expected: list[Range]) -> Callable[..., str | None]:
         if len(items) != len(expected):
             return f"expected a list of {len(expected)} numbers: {names}."
         for item, (name, low, high) in zip(items, expected, strict=True):
-            try:
-                number = math.nan if isinstance(item, str | bool) else float(item)
-            except (TypeError, ValueError):
-                number = math.nan
+            number = _real(item)
             if not low <= number <= high or math.isinf(number):
                 return f'the number for "{name}" cannot be {item!r:.40}.'
         return None
@@ -234,7 +241,10 @@ def _quotient(top: Callable[..., Any], bottom: Callable[..., Any]) -> Any:
 
 
 def _evaluations(rng: np.random.Generator) -> list[Case]:
-    """Logs from the first step on and from later; a column, or the margin, stands still."""
+    """Logs from the first step on and from later; something in them stands still.
+
+    A column, the margin, the sum of both columns, or all in the first two rows.
+    """
 
     def log(w: list[float], x: list[float], ref: tuple[float, float], beta: float) -> Case:
         rows = np.array(w), np.array(x)
@@ -249,6 +259,8 @@ def _evaluations(rng: np.random.Generator) -> list[Case]:
         log([a - 1, a + 1, a + 4], [b + 2, b + 2, b + 2], (a, b), 2.0),
         log([a - 1, a - 3, a - 9], [b - 2, b - 4, b - 10], (a, b), 0.5),
         log([a + 1, a - 1], [b - 3, b - 8], (a, b), beta),
+        log([a + 1, a + 2, a + 5], [b - 1, b - 2, b - 5], (a, b), beta),
+        log([a - 1, a - 1, a - 3], [b - 2, b - 2, b - 9], (a, b), beta),
     ]
 
 
@@ -302,6 +314,19 @@ beta_of_log = function_task(
         ),
         "only the rejected column is used, and here it stands still: what else moves?": (
             _quotient(lambda w, x, won, lost: lost[-1] - lost[0], lambda w, x, *_: x[-1] - x[0])
+        ),
+        "only the sum of both is used, and here it stands still: what else moves?": (
+            _quotient(
+                lambda w, x, won, lost: (won + lost)[-1] - (won + lost)[0],
+                lambda w, x, *_: (w + x)[-1] - (w + x)[0],
+            )
+        ),
+        "only the first two rows are used, and here nothing moves between them.": OneOf(
+            [
+                lambda *columns: _slope(*(column[:2] for column in columns)),
+                _quotient(lambda w, x, won, lost: won[1] - won[0], lambda w, x, *_: w[1] - w[0]),
+                _quotient(lambda w, x, won, lost: lost[1] - lost[0], lambda w, x, *_: x[1] - x[0]),
+            ]
         ),
         "only the margin is used, and here it stands still: what else moves?": (
             _quotient(
@@ -473,7 +498,9 @@ def _pairs_of_tokens(rng: np.random.Generator) -> Given:
         given |= dict(zip(("ref_chosen", "ref_rejected"), ref.tolist(), strict=True))
         given |= dict(zip(("tokens_chosen", "tokens_rejected"), tokens.tolist(), strict=True))
         losses = _five(given)
-        if np.diff(sorted(losses.values())).min() > 0.02 and losses["as stated"] < 0.6:
+        won = sum(np.diff(moved, axis=0)[0] < 0)
+        clear = np.diff(sorted(losses.values())).min() > 0.02 and losses["as stated"] < 0.6
+        if clear and won > 3:
             break
     order = rng.permutation(SLIPS).tolist()
     given["printed"] = {
@@ -660,7 +687,7 @@ def _mistaken_causes(given: Given) -> dict[str, Any]:
         "in both runs the rewards are negative, but one of them begins so: look at step 0.": (
             _exchanged(truth, "no reference", "displaced")
         ),
-        "two logs have the same loss and accuracy: in which do both rewards fall far?": (
+        "which of the two ends with a chosen reward that is more than 0.2 below the end?": (
             _exchanged(truth, "healthy", "displaced")
         ),
         "accuracy 1 is not health where voters contradict one another: compare with the end.": (
@@ -738,6 +765,8 @@ def _quote_fault(name: str, quoted: Any, given: Given) -> str | None:
         return f"log {name}: expected (column, step, value), got {quoted!r:.40}."
     column, step, value = parts
     rows = {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in given["logs"][name]}
+    if str(column) == "step":
+        return f'log {name}: "step" counts the rows; quote a number of one of the other columns.'
     if str(column) not in COLUMNS:
         return f"log {name}: {column!r:.40} is no column of it."
     try:

@@ -1032,8 +1032,12 @@ meter = function_task(
         "twice too much: a pair has two rewards, and each has the author's mean.": (
             lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=beta * 2)
         ),
-        "chosen minus rejected is the margin, and depends on the voters: add them.": (
-            lambda policy, ref, author, *, beta: 0.0
+        "this is 0 whatever goes in: chosen minus rejected is, with undecided voters; their sum "
+        "is not.": (lambda policy, ref, author, *, beta: 0.0),
+        "the meter has either sign, as the author is near the reference or near the policy: "
+        "no absolute value, and no limit at 0.": OneOf(
+            lambda *given, beta, of=of: of(_both_rewards(*given, beta=beta))
+            for of in (abs, lambda x: -abs(x), lambda x: max(x, 0.0), lambda x: min(x, 0.0))
         ),
         "beta is missing: the log's rewards hold it.": (
             lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=1.0)
