@@ -139,6 +139,19 @@ def test_of_four_logs_three_tell_their_cause_in_every_variant() -> None:
         assert found.pop("healthy") == 0 and min(found.values()) >= 3
         given = module.trainers.given(variant)
         assert sorted(module._slips_of(given).values()) == sorted(module.SLIPS)
+        won, lost = (np.subtract(given[n], given[f"ref_{n}"]) for n in ("chosen", "rejected"))
+        assert (won > lost).sum() > 3  # what a sentence says
+
+
+def test_of_the_healthy_and_the_displaced_run_one_ends_far_below_the_end() -> None:
+    module = grader("read_the_log")
+    for variant in range(60):
+        given = module.causes.given(variant)
+        chosen = {
+            cause: given["logs"][name][-1][2] for name, cause in module._causes_of(given).items()
+        }
+        floor = given["end"]["chosen"] - 0.2
+        assert chosen["displaced"] < floor < chosen["healthy"]
 
 
 def test_a_healthy_log_that_tells_of_a_fault_is_found() -> None:
