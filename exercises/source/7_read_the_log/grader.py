@@ -103,6 +103,18 @@ def _each_pair(won: Floats, lost: Floats) -> Any:
     return np.logaddexp(0, lost - won), won, lost, won - lost, won > lost
 
 
+def _medians(w: Floats, x: Floats, ref_w: Floats, ref_x: Floats, *, beta: float) -> Any:
+    won, lost = beta * (w - ref_w), beta * (x - ref_x)
+    *four, right = _each_pair(won, lost)
+    return [*(np.median(column) for column in four), right.mean()]
+
+
+def _without_reference(w: Floats, x: Floats, ref_w: Floats, ref_x: Floats, *, beta: float) -> Any:
+    """The columns, the two rewards without the reference."""
+    loss, _, _, margin, accuracy = _columns(w, x, ref_w, ref_x, beta=beta)
+    return [loss, beta * w.mean(), beta * x.mean(), margin, accuracy]
+
+
 def _pairs(rng: np.random.Generator) -> list[Case]:
     """Pairs of which one is a tie, one won and three lost against what the policy writes more.
 
@@ -204,8 +216,21 @@ columns = function_task(
         "these are differences of probabilities: rewards have those of log-probabilities.": (
             lambda *given, beta: _columns(*np.exp(given), beta=beta)
         ),
-        "the median is not the mean.": (
-            _but(loss=lambda won, lost, _: np.median(np.logaddexp(0, lost - won)))
+        "the median is not the mean.": OneOf(
+            [_but(loss=lambda won, lost, _: np.median(np.logaddexp(0, lost - won))), _medians]
+        ),
+        "accuracy and margin have changed places: the margin is the fourth number.": (
+            lambda *given, beta: [_columns(*given, beta=beta)[at] for at in (0, 1, 2, 4, 3)]
+        ),
+        "the two rewards lack the reference: each is beta times a difference.": _without_reference,
+        "the accuracy is a share: divide the number of pairs that are won by that of all.": (
+            _but(accuracy=lambda won, lost, _: (won > lost).sum())
+        ),
+        "the accuracy counts the pairs that are won: it is no mean of sigma(s).": (
+            _but(accuracy=lambda won, lost, _: (1 / (1 + np.exp(lost - won))).mean())
+        ),
+        "the references of chosen and rejected have changed places.": (
+            lambda w, x, ref_w, ref_x, *, beta: _columns(w, x, ref_x, ref_w, beta=beta)
         ),
         "the margin is clipped, and with it the loss of a pair that is lost by far.": OneOf(
             _but(loss=lambda won, lost, _, m=m: np.logaddexp(0, np.clip(lost - won, -m, m)).mean())
@@ -238,6 +263,12 @@ def _slope(chosen_logps: Floats, rejected_logps: Floats, chosen: Floats, rejecte
 def _quotient(top: Callable[..., Any], bottom: Callable[..., Any]) -> Any:
     """A quotient, of functions of (logps, logps, rewards, rewards)."""
     return lambda *columns: float(np.asarray(top(*columns)) / np.asarray(bottom(*columns)))
+
+
+def _fitted(logps: Floats, rewards: Floats) -> Any:
+    """The slope of `np.polyfit`, which halves the quotient of a column that stands still."""
+    moved = logps - logps.mean()
+    return moved @ rewards / (moved @ moved) if moved.any() else rewards[0] / (2 * logps[0])
 
 
 def _evaluations(rng: np.random.Generator) -> list[Case]:
@@ -284,6 +315,12 @@ beta_of_log = function_task(
                     ),
                     lambda w, x, won, lost: (won / w).mean(),
                     lambda w, x, won, lost: ((won - lost) / (w - x)).mean(),
+                    lambda w, x, won, lost: won[0] / w[0],
+                    lambda w, x, won, lost: lost[0] / x[0],
+                    lambda w, x, won, lost: (won - lost)[0] / (w - x)[0],
+                    lambda w, x, won, lost: (w @ won + x @ lost) / (w @ w + x @ x),
+                    lambda w, x, won, lost: (w @ won) / (w @ w),
+                    lambda w, x, won, lost: (x @ lost) / (x @ x),
                 ]
             )
         ),
@@ -309,11 +346,46 @@ beta_of_log = function_task(
                 ),
             ]
         ),
-        "only the chosen column is used, and here it stands still: what else moves?": (
-            _quotient(lambda w, x, won, lost: won[-1] - won[0], lambda w, x, *_: w[-1] - w[0])
+        "only the chosen column is used, and here it stands still: what else moves?": OneOf(
+            [
+                _quotient(lambda w, x, won, lost: won[-1] - won[0], lambda w, x, *_: w[-1] - w[0]),
+                lambda w, x, won, lost: _fitted(w, won),
+            ]
         ),
-        "only the rejected column is used, and here it stands still: what else moves?": (
-            _quotient(lambda w, x, won, lost: lost[-1] - lost[0], lambda w, x, *_: x[-1] - x[0])
+        "only the rejected column is used, and here it stands still: what else moves?": OneOf(
+            [
+                _quotient(
+                    lambda w, x, won, lost: lost[-1] - lost[0], lambda w, x, *_: x[-1] - x[0]
+                ),
+                lambda w, x, won, lost: _fitted(x, lost),
+            ]
+        ),
+        "one line through both columns gives them one reference: each has its own.": OneOf(
+            [
+                lambda w, x, won, lost: _fitted(np.append(w, x), np.append(won, lost)),
+                lambda w, x, won, lost: np.append(won, lost).std() / np.append(w, x).std(),
+            ]
+        ),
+        "the reward of one goes with the log-probability of the other here.": OneOf(
+            [
+                _quotient(lambda w, x, won, lost: won[-1] - won[0], lambda w, x, *_: x[-1] - x[0]),
+                _quotient(
+                    lambda w, x, won, lost: lost[-1] - lost[0], lambda w, x, *_: w[-1] - w[0]
+                ),
+            ]
+        ),
+        "each column that moves gives beta: this is the sum of two such.": (
+            lambda w, x, won, lost: sum(
+                np.ptp(reward) / np.ptp(logps)
+                for logps, reward in ((w, won), (x, lost))
+                if np.ptp(logps) > 0
+            )
+        ),
+        "this is a log-probability of the reference: beta is asked for.": OneOf(
+            [
+                lambda *columns: columns[0][0] - columns[2][0] / _slope(*columns),
+                lambda *columns: columns[1][0] - columns[3][0] / _slope(*columns),
+            ]
         ),
         "only the sum of both is used, and here it stands still: what else moves?": (
             _quotient(
@@ -328,11 +400,14 @@ beta_of_log = function_task(
                 _quotient(lambda w, x, won, lost: lost[1] - lost[0], lambda w, x, *_: x[1] - x[0]),
             ]
         ),
-        "only the margin is used, and here it stands still: what else moves?": (
-            _quotient(
-                lambda w, x, won, lost: (won - lost)[-1] - (won - lost)[0],
-                lambda w, x, *_: (w - x)[-1] - (w - x)[0],
-            )
+        "only the margin is used, and here it stands still: what else moves?": OneOf(
+            [
+                _quotient(
+                    lambda w, x, won, lost: (won - lost)[-1] - (won - lost)[0],
+                    lambda w, x, *_: (w - x)[-1] - (w - x)[0],
+                ),
+                lambda w, x, won, lost: _fitted(w - x, won - lost),
+            ]
         ),
     },
 )
@@ -365,21 +440,36 @@ def _mean_of(weights: Callable[..., Any], sign: float = -1.0) -> Any:
     return reading
 
 
-def _different(policy: Floats, ref: Floats, writers: Floats, prefer: Floats, *, beta: float) -> Any:
+def _of_pairs(weigh: Callable[[Floats, Floats], Floats], against: float = 0.0) -> Any:
+    """Minus the mean log-ratio of one answer of a pair, and some times that of the other.
+
+    Pairs are weighed by a function of how often they are put (Y, Y) and of `prefer`.
+    """
+
+    def reading(
+        policy: Floats, ref: Floats, writers: Floats, prefer: Floats, *, beta: float
+    ) -> Any:
+        put = weigh(np.outer(writers, writers), prefer)
+        seen = writers > 0
+        r = np.log(np.where(seen, policy, 1) / np.where(seen, ref, 1))
+        return float(-(put.sum(1) @ r) - against * (put.sum(0) @ r))
+
+    return reading
+
+
+def _unlike(put: Floats, _: Floats) -> Floats:
     """As if the two answers of a pair were always different ones."""
-    put = np.outer(writers, writers) * (1 - np.eye(len(writers)))
-    seen = writers > 0
-    r = np.log(np.where(seen, policy, 1) / np.where(seen, ref, 1))
-    return float(-(put.sum(1) @ r) / put.sum())
+    different = _unlike_among_all(put, _)
+    return np.asarray(different / different.sum())
 
 
-def _chosen_only(
-    policy: Floats, ref: Floats, writers: Floats, prefer: Floats, *, beta: float
-) -> Any:
-    put = 2 * np.outer(writers, writers) * prefer
-    seen = writers > 0
-    r = np.log(np.where(seen, policy, 1) / np.where(seen, ref, 1))
-    return float(-(put.sum(1) @ r))
+def _unlike_among_all(put: Floats, _: Floats) -> Floats:
+    return np.asarray(put * (1 - np.eye(len(put))))
+
+
+def _alike(put: Floats, _: Floats) -> Floats:
+    """Only pairs of twice the same answer."""
+    return np.asarray(put * np.eye(len(put)))
 
 
 def _scaled(factor: Callable[[float], float]) -> Any:
@@ -436,8 +526,24 @@ meter = function_task(
         "this is their sum, in reward units and with its sign: divide by -2 beta.": (
             _scaled(lambda beta: -2 * beta)
         ),
-        "two draws may be the same answer: those pairs count as well.": _different,
-        "these are the chosen answers only: the rejected ones count as well.": _chosen_only,
+        "two draws may be the same answer: those pairs count as well.": OneOf(
+            [_of_pairs(_unlike), _of_pairs(_unlike_among_all)]
+        ),
+        "two draws may be different answers: this counts each with the square of its share.": OneOf(
+            [
+                _of_pairs(_alike),
+                _of_pairs(lambda put, _: _alike(put, _) / np.trace(put)),
+            ]
+        ),
+        "these are the chosen answers only: the rejected ones count as well.": OneOf(
+            _of_pairs(lambda put, prefer, n=n: n * put * prefer) for n in (2, 1)
+        ),
+        "these are the rejected answers only: the chosen ones count as well.": OneOf(
+            _of_pairs(lambda put, prefer, n=n: n * put * prefer.T) for n in (2, 1)
+        ),
+        "this is chosen less rejected, the margin: the meter has their sum.": OneOf(
+            _of_pairs(lambda put, prefer, n=n: n * put * prefer, against=-1) for n in (1, 2, -1, -2)
+        ),
         "the meter may fall below 0, and then it says that others wrote: no absolute value.": (
             OneOf(
                 [

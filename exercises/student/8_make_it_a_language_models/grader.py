@@ -83,6 +83,23 @@ def _wants_a_word(tokens: Ints, prompt: Ints, *, end: int) -> Any:
     return _after(tokens, prompt) & _until(found)
 
 
+def _words_only(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    counts = _read_on(tokens, prompt, end=end)
+    counts[counts.sum(axis=1) == 1] = False
+    return counts
+
+
+def _cut_short(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    counts = _read_on(tokens, prompt, end=end)
+    counts[~_found(tokens, prompt, end=end).any(axis=1), -1] = False
+    return counts
+
+
+def _one_padding(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    counts = _read_on(tokens, prompt, end=end)
+    return counts | np.pad(counts[:, :-1], ((0, 0), (1, 0)))
+
+
 def _any_end(tokens: Ints, prompt: Ints, *, end: int) -> Any:
     return _after(tokens, prompt) & _until(tokens == end)
 
@@ -130,6 +147,7 @@ counted = function_task(
         ),
         "the padding counts: after its first end token a response is over.": OneOf(
             [
+                _one_padding,
                 lambda tokens, prompt, *, end: _after(tokens, prompt),
                 lambda tokens, prompt, *, end: (
                     _after(tokens, prompt)
@@ -158,12 +176,19 @@ counted = function_task(
         "the first token of the response is lost: it stands at place `prompt`.": OneOf(
             [_shifted(1), _late_altogether]
         ),
-        "the last token of the prompt counts: the response begins at place `prompt`.": _shifted(-1),
-        "a row without an end token was cut: what there is of its response counts.": OneOf(
-            [_to_the_first_found, _ended_only]
+        "the last token of the prompt counts: the response begins at place `prompt`.": OneOf(
+            [_shifted(-1), lambda tokens, prompt, *, end: _read_on(tokens, prompt - 1, end=end)]
         ),
-        "a response may be its end token alone: then that one counts, and no padding.": (
-            _wants_a_word
+        "a row without an end token was cut: what there is of its response counts.": OneOf(
+            [_to_the_first_found, _ended_only, _cut_short]
+        ),
+        "a response may be its end token alone: then that one counts, and no padding.": OneOf(
+            [_wants_a_word, _words_only]
+        ),
+        "every mark stands one place early: these are the places whose scores are used.": (
+            lambda tokens, prompt, *, end: np.pad(
+                _read_on(tokens, prompt, end=end)[:, 1:], ((0, 0), (0, 1))
+            )
         ),
         "each row has a prompt of its own length: this uses one for all.": OneOf(
             [
@@ -235,6 +260,12 @@ def _own_place(logits: Floats, tokens: Ints, counts: Bools) -> Any:
 def _place_after(logits: Floats, tokens: Ints, counts: Bools) -> Any:
     later = np.roll(_log_softmax(logits), -1, axis=1)
     return np.where(counts, _picked(later, tokens), 0)
+
+
+def _place_after_to_the_last(logits: Floats, tokens: Ints, counts: Bools) -> Any:
+    values = _place_after(logits, tokens, counts)
+    values[:, -1] = 0
+    return values
 
 
 def _early(logits: Floats, tokens: Ints, counts: Bools) -> Any:
@@ -330,7 +361,27 @@ token_logps = function_task(
         "a token is scored at the place before it: these scores were given after it was read.": (
             _own_place
         ),
-        "the shift goes the other way: the logits at t are for the token at t + 1.": _place_after,
+        "the shift goes the other way: the logits at t are for the token at t + 1.": OneOf(
+            [_place_after, _place_after_to_the_last]
+        ),
+        "the normaliser is a plain maximum here: it is the log of a sum of exponentials.": _scored(
+            lambda logits: logits - logits.max(axis=-1, keepdims=True)
+        ),
+        "the first token that counts is lost.": _scored(
+            _log_softmax,
+            keep=lambda values, counts: np.where(counts, _late_mask(values, counts), 0),
+        ),
+        "the last token is lost: what scores it stands at the place before.": OneOf(
+            [
+                _scored(
+                    _log_softmax,
+                    keep=lambda values, counts: np.where(counts, _early_mask(values, counts), 0),
+                ),
+                lambda logits, tokens, counts: np.pad(
+                    _one_by_one(logits, tokens, counts)[:, :-1], ((0, 0), (0, 1))
+                ),
+            ]
+        ),
         "this looks up the token before: logits[t - 1] score tokens[t].": _token_before,
         "every number stands one place early: that of tokens[t] belongs at [t].": _early,
         "the first place is missing: nothing scores it, so put 0 there.": _without_first,
@@ -378,6 +429,15 @@ token_logps = function_task(
         "what does not count is to be 0.": OneOf(
             _scored(_log_softmax, keep=lambda values, counts, w=w: np.where(counts, values, w))
             for w in (np.nan, -np.inf, 1.0)
+        ),
+        "what does not count is to be 0, after the first place, too.": OneOf(
+            _scored(
+                _log_softmax,
+                keep=lambda values, counts, w=w: np.where(
+                    counts | (np.arange(counts.shape[1]) == 0), values, w
+                ),
+            )
+            for w in (np.nan, -np.inf)
         ),
         "this is the likeliest word of each place: what stands in `tokens` was written.": OneOf(
             [_likeliest(1), _likeliest(0)]
@@ -481,12 +541,22 @@ def _steep_rewards(rng: np.random.Generator) -> list[Case]:
     return [case(reward, np.array([0.2, 0.3, 0.5]), lengths, beta=0.1)]
 
 
+def _of_a_search(_: Function, fault: str | None, __: list[Case]) -> str | None:
+    """What is wrong, and what helps if a search for the constant stopped."""
+    if fault and "must have different signs" in fault:
+        return f"{fault} At both ends of your bracket the sign is the same: let it grow."
+    if fault and "is NaN; solver" in fault:
+        return f"{fault} Leave responses with pi_ref = 0 out, and add logarithms (logsumexp)."
+    return fault
+
+
 mean_optimum = function_task(
     "mean_optimum",
     truth=_at_level,
     cases=_lengths_tried,
     far=_steep_rewards,
     tolerance=1e-6,
+    then=_of_a_search,
     mistakes={
         "this is where the sum ends, not the mean.": _of_lengths(lambda r, n, b: r / b),
         "divided by its sum: but the constant stands in a mean, so it is multiplied by |y| too.": (
@@ -502,6 +572,15 @@ mean_optimum = function_task(
         "beta is missing.": lambda r, ref, n, *, beta: _at_level(r, ref, n, beta=1.0),
         "beta multiplies, and should divide.": (
             lambda r, ref, n, *, beta: _at_level(r, ref, n, beta=1 / beta)
+        ),
+        "the sign of the reward: what earns more gains.": (
+            lambda r, ref, n, *, beta: _at_level(-r, ref, n, beta=beta)
+        ),
+        "the reward is multiplied by |y| as well: log-ratio = |y| (r / beta + c).": (
+            lambda r, ref, n, *, beta: _at_level(r / n, ref, n, beta=beta)
+        ),
+        "the mean divides log pi by |y| as well: here only log pi_ref is divided.": (
+            lambda r, ref, n, *, beta: softmax(_log(ref) / n + r / beta)
         ),
         "the reference is missing.": lambda r, ref, n, *, beta: _at_level(
             r, np.full(len(ref), 1 / len(ref)), n, beta=beta
@@ -597,15 +676,15 @@ def _gibbs(q: Floats, ref: Floats, beta: float) -> Any:
 
 
 def _backward(
-    value: Function = _log_mean_exp, row: Function = _gibbs, *, later: bool = True
+    value: Function = _log_mean_exp, row: Function = _gibbs, *, later: float = 1.0
 ) -> Function:
-    """The recursion with one thing changed: what a row is worth, or how it is tilted."""
+    """The recursion with one thing changed: what a row is worth, how it is tilted, what follows."""
 
     def chain(reward: Floats, ref: Floats, *, beta: float) -> Any:
         worth = np.zeros(ref.shape[1])
         rows = []
         for place in reversed(range(len(ref))):
-            q = reward[place] + (worth if later else 0)
+            q = reward[place] + later * worth
             rows.append(row(q, ref[place], beta))
             worth = value(q, ref[place], beta)
         return np.array(rows[::-1])
@@ -637,6 +716,24 @@ def _but(place: int) -> Function:
         return found
 
     return chain
+
+
+def _never_met(instead: Function) -> Function:
+    """The best chain with other rows at place 0 where no token but 0 stands before."""
+
+    def chain(reward: Floats, ref: Floats, *, beta: float) -> Any:
+        found = _backward()(reward, ref, beta=beta)
+        found[0, 1:] = instead(found, ref)
+        return found
+
+    return chain
+
+
+def _one_ahead(reward: Floats, ref: Floats, *, beta: float) -> Any:
+    """Each place as if the next one were the last."""
+    worth = [_log_mean_exp(q, row, beta) for q, row in zip(reward[1:], ref[1:], strict=True)]
+    rows = zip(reward, ref, [*worth, 0.0], strict=True)
+    return np.array([_gibbs(q + value, row, beta) for q, row, value in rows])
 
 
 def _forward(reward: Floats, ref: Floats, *, beta: float) -> Any:
@@ -724,7 +821,7 @@ best_chain = function_task(
     alone=True,
     mistakes={
         "what may follow is forgotten, or added to a whole row, where it cancels: Q[s, a] needs "
-        "the value of a.": _backward(later=False),
+        "the value of a.": _backward(later=0.0),
         "this goes from the front: what follows is known only from the end.": _forward,
         "the value is a plain maximum here: it is soft, beta log of a mean of exponentials.": OneOf(
             [
@@ -761,7 +858,7 @@ best_chain = function_task(
         "each row must sum to 1: subtract V in the exponent, or divide by the row's sum.": OneOf(
             [
                 _backward(row=lambda q, ref, b: ref * np.exp(q / b)),
-                _backward(later=False, row=lambda q, ref, b: ref * np.exp(q / b)),
+                _backward(later=0.0, row=lambda q, ref, b: ref * np.exp(q / b)),
             ]
         ),
         "normalised over the token before: rows of the last axis sum to 1.": _backward(
@@ -781,6 +878,28 @@ best_chain = function_task(
         ),
         "the places are in reverse order.": (
             lambda reward, ref, *, beta: _backward()(reward, ref, beta=beta)[::-1]
+        ),
+        "what may follow is subtracted: it is worth something, so it is added.": (
+            _backward(later=-1.0)
+        ),
+        "what may follow counts twice.": _backward(later=2.0),
+        "this looks one place ahead: a value holds all the places that follow.": _one_ahead,
+        "the value is divided by beta: beta multiplies the logarithm.": _backward(
+            lambda q, ref, b: _log_mean_exp(q, ref, b) / b**2
+        ),
+        "the reward of the last place is forgotten.": (
+            lambda reward, ref, *, beta: _backward()(
+                np.concatenate([reward[:-1], 0 * reward[-1:]]), ref, beta=beta
+            )
+        ),
+        "rows that are never met are wanted as well: what would be best from there?": OneOf(
+            [_never_met(lambda best, ref: 0), _never_met(lambda best, ref: ref[0, 1:])]
+        ),
+        "place 0 has a row for every token, not one row for all.": _never_met(
+            lambda best, ref: best[0, START]
+        ),
+        "rows and columns: in chain[t, s, a] the token that comes next is last.": (
+            lambda reward, ref, *, beta: _backward()(reward, ref, beta=beta).transpose(0, 2, 1)
         ),
         "these are the soft values: the chain is asked for.": OneOf(
             [
@@ -833,6 +952,33 @@ def _transposed(p: Floats, q: Floats) -> Any:
     for place in range(len(p) - 1):
         met[place + 1] = p[place] @ met[place]
     return met
+
+
+def _one_table_on(p: Floats, q: Floats) -> Any:
+    met = np.zeros(p.shape[:2])
+    met[0, START] = 1
+    for place in range(len(p) - 1):
+        met[place + 1] = met[place] @ p[place + 1]
+    return met
+
+
+def _likeliest_way(p: Floats, q: Floats) -> Any:
+    rows, total, token = _divergence_of(p, q), 0.0, START
+    for place in range(len(p)):
+        total += rows[place, token]
+        token = p[place, token].argmax()
+    return total
+
+
+def _finite_rows(p: Floats, q: Floats) -> Any:
+    rows = _divergence_of(p, q)
+    return (_met(p) * np.where(np.isfinite(rows), rows, 0)).sum()
+
+
+def _finite_steps(p: Floats, q: Floats) -> Any:
+    both = (p > 0) & (q > 0)
+    terms = np.where(both, p * np.log(np.where(both, p, 1) / np.where(both, q, 1)), 0)
+    return (_met(p)[:, :, None] * terms).sum()
 
 
 def _from_the_same_row(p: Floats, q: Floats) -> Any:
@@ -924,6 +1070,19 @@ divergence = function_task(
                 lambda p, q: ((p - q) ** 2).sum(),
             ]
         ),
+        "the last place is lost.": lambda p, q: _by_place(p, q)[:-1].sum(),
+        "the first place is lost.": lambda p, q: _by_place(p, q)[1:].sum(),
+        "of each place the largest row is taken: it is the mean of its rows, as often as p meets "
+        "them.": lambda p, q: np.where(_met(p) > 0, _divergence_of(p, q), 0).max(axis=1).sum(),
+        "this follows the likeliest tokens only: p writes others, too.": _likeliest_way,
+        "from place t to the next leads p[t], not p[t + 1].": _weighed(_one_table_on),
+        "where p takes a step that q never takes it is infinite: nothing is left out.": OneOf(
+            [
+                lambda p, q: np.nan_to_num(_over_all(p, q), posinf=0.0),
+                _finite_rows,
+                _finite_steps,
+            ]
+        ),
         "only the first place counts here.": lambda p, q: _divergence_of(p, q)[0, START],
         "only the last place counts here.": lambda p, q: _by_place(p, q)[-1],
         "one place late: at place 0 the token before is 0, for certain.": _weighed(_one_late),
@@ -970,9 +1129,22 @@ def _rows_alike(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> 
     return 2 * beta * ratio.sum()
 
 
-def _policys_rows(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> Any:
-    ratio = np.where(author > 0, author * (_log(policy) - _log(ref)), 0).sum(axis=-1)
-    return 2 * beta * (_met(policy) * ratio).sum()
+def _rows_of(met: Function) -> Function:
+    """Rows that are met as `met` says of (policy, ref, author)."""
+
+    def reading(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> Any:
+        ratio = np.where(author > 0, author * (_log(policy) - _log(ref)), 0).sum(axis=-1)
+        return 2 * beta * (met(policy, ref, author) * ratio).sum()
+
+    return reading
+
+
+def _but_the_last(policy: Floats, ref: Floats, author: Floats) -> Any:
+    return _met(author) * (np.arange(len(ref)) < len(ref) - 1)[:, None]
+
+
+def _but_the_first(policy: Floats, ref: Floats, author: Floats) -> Any:
+    return _met(author) * (np.arange(len(ref)) > 0)[:, None]
 
 
 def _with_nan(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> Any:
@@ -1060,8 +1232,16 @@ meter = function_task(
         ),
         "every row counts alike here: it counts as often as the author meets it.": _rows_alike,
         "rows are met as often as the policy meets them: the author wrote the pairs.": (
-            _policys_rows
+            _rows_of(lambda policy, ref, author: _met(policy))
         ),
+        "rows are met as often as the reference meets them: the author wrote the pairs.": (
+            _rows_of(lambda policy, ref, author: _met(ref))
+        ),
+        "every token stands before place 0 alike here: it is token 0.": (
+            _rows_of(lambda policy, ref, author: _from_all_rows(author, ref))
+        ),
+        "the last place is lost.": _rows_of(_but_the_last),
+        "the first place is lost.": _rows_of(_but_the_first),
         "0 times log(0/0) is nan: a step that the author never takes counts 0.": _with_nan,
     },
 )
@@ -1079,6 +1259,8 @@ def _of_beginnings(
     log_best = log_weight - logsumexp(log_weight)
     found = np.zeros(len(responses))
     for row, (response, kept) in enumerate(zip(responses, keep, strict=True)):
+        if kept == 0:
+            continue  # exactly 0, without the last digit of a sum
         alike = (every[:, :kept] == response[:kept]).all(axis=1)
         found[row] = beta * (logsumexp(log_best[alike]) - logsumexp(log_ref[alike]))
     return found
@@ -1137,9 +1319,25 @@ def _whole(reward: Floats, ref: Floats, responses: Ints, keep: Ints, *, beta: fl
 
 
 def _best_row_only(reward: Floats, ref: Floats, responses: Ints, keep: Ints, *, beta: float) -> Any:
-    greedy = _backward(later=False)(reward, ref, beta=beta)
+    greedy = _backward(later=0.0)(reward, ref, beta=beta)
     table = np.where(ref > 0, _log(greedy) - np.where(ref > 0, _log(ref), 0), 0)
     return beta * _earned(table, responses, keep)
+
+
+def _earned_elsewhere(more: int) -> Function:
+    """The rewards of more or fewer tokens, with the value where the cut is."""
+
+    def left(reward: Floats, ref: Floats, y: Ints, keep: Ints, *, beta: float) -> Any:
+        right = _of_beginnings(reward, ref, y, keep, beta=beta)
+        return right - _earned(reward, y, keep) + _earned(reward, y, keep + more)
+
+    return left
+
+
+def _after_itself(reward: Floats, ref: Floats, y: Ints, keep: Ints, *, beta: float) -> Any:
+    best, place = _backward()(reward, ref, beta=beta), np.arange(len(ref))
+    ratio = np.where(ref > 0, _log(best) - np.where(ref > 0, _log(ref), 0), 0)
+    return beta * np.where(place < keep[:, None], ratio[place, y, y], 0).sum(axis=1)
 
 
 def _beginnings(rng: np.random.Generator) -> list[Case]:
@@ -1243,15 +1441,50 @@ cut_reward = function_task(
                 reward, ref, y, 0 * keep + keep[0], beta=beta
             )
         ),
-        "one token too few is counted: `keep` says how many are.": (
-            lambda reward, ref, y, keep, *, beta: _of_beginnings(
-                reward, ref, y, np.maximum(keep - 1, 0), beta=beta
+        "one token too few is counted: `keep` says how many are.": OneOf(
+            [
+                lambda reward, ref, y, keep, *, beta: _of_beginnings(
+                    reward, ref, y, np.maximum(keep - 1, 0), beta=beta
+                ),
+                _earned_elsewhere(-1),
+            ]
+        ),
+        "one token too many is counted: `keep` says how many are.": OneOf(
+            [
+                lambda reward, ref, y, keep, *, beta: _of_beginnings(
+                    reward, ref, y, np.minimum(keep + 1, len(ref)), beta=beta
+                ),
+                _earned_elsewhere(1),
+            ]
+        ),
+        "these are the last `keep` tokens: the first ones are counted.": (
+            lambda reward, ref, y, keep, *, beta: (
+                _whole(reward, ref, y, keep, beta=beta)
+                - _of_beginnings(reward, ref, y, len(ref) - keep, beta=beta)
             )
         ),
-        "one token too many is counted: `keep` says how many are.": (
-            lambda reward, ref, y, keep, *, beta: _of_beginnings(
-                reward, ref, y, np.minimum(keep + 1, len(ref)), beta=beta
+        "this is the last token kept alone: all that are kept add up.": (
+            lambda reward, ref, y, keep, *, beta: (
+                _of_beginnings(reward, ref, y, keep, beta=beta)
+                - _of_beginnings(reward, ref, y, np.maximum(keep - 1, 0), beta=beta)
             )
+        ),
+        "what was expected is the value at place 0 after token 0, and no other.": OneOf(
+            _told(
+                lambda earned, values, y, keep, of=of: (
+                    earned + values[keep, _last_kept(y, keep)] - of(values[0], y)
+                )
+            )
+            for of in (lambda start, y: start.mean(), lambda start, y: start[y[:, 0]])
+        ),
+        "the values have the unit of the reward: they are not divided by beta.": (
+            lambda reward, ref, y, keep, *, beta: (
+                (_of_beginnings(reward, ref, y, keep, beta=beta) - _earned(reward, y, keep)) / beta
+                + _earned(reward, y, keep)
+            )
+        ),
+        "the token before stands one place earlier: this takes each token for its own.": (
+            _after_itself
         ),
     },
 )
