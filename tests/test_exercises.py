@@ -195,7 +195,10 @@ def test_numbers_taken_over_from_another_variant_are_wrong(task: Task) -> None:
 
 
 def test_a_check_tries_other_numbers_in_another_variant(capsys) -> None:
-    task, wrong = grader(STEMS[FIRST]).optimal_policy, lambda reward, ref, *, beta: reward + beta * ref
+    task, wrong = (
+        grader(STEMS[FIRST]).optimal_policy,
+        lambda reward, ref, *, beta: reward + beta * ref,
+    )
     task.check(wrong)
     task.check(wrong, variant=1)
     first, second = capsys.readouterr().out.splitlines()

@@ -74,7 +74,7 @@ def _columns(
     pairs = zip(chosen, rejected, ref_chosen, ref_rejected, strict=True)
     rows = [(beta * (w - ref_w), beta * (x - ref_x)) for w, x, ref_w, ref_x in pairs]
     lines = [(_softplus(lost - won), won, lost, won - lost, won > lost) for won, lost in rows]
-    return [math.fsum(column) / len(lines) for column in zip(*lines, strict=True)]
+    return np.array([math.fsum(column) / len(lines) for column in zip(*lines, strict=True)])
 
 
 def _but(**change: Callable[..., Any]) -> Any:
@@ -440,7 +440,7 @@ def _mean_of(weights: Callable[..., Any], sign: float = -1.0) -> Any:
     return reading
 
 
-def _of_pairs(weigh: Callable[[Floats, Floats], Floats], against: float = 0.0) -> Any:
+def _of_pairs(weigh: Callable[..., Any], against: float = 0.0) -> Any:
     """Minus the mean log-ratio of one answer of a pair, and some times that of the other.
 
     Pairs are weighed by a function of how often they are put (Y, Y) and of `prefer`.
