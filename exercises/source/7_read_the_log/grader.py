@@ -872,7 +872,7 @@ def _quote_fault(name: str, quoted: Any, given: Given) -> str | None:
     column, step, value = parts
     rows = {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in given["logs"][name]}
     if str(column) == "step":
-        return f'log {name}: "step" counts the rows; quote a number of one of the other columns.'
+        return f'log {name}: "step" says which row it is; quote a number of another column.'
     if str(column) not in COLUMNS:
         return f"log {name}: {column!r:.40} is no column of it."
     try:
