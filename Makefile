@@ -88,7 +88,7 @@ lm: setup  ## train a real language model and renew its notebooks (half an hour;
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
 	@$(VENV) -m tools.lm $(if $(SHORT),--short,--in-place) $(ONE)
 
-planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; ten minutes)
+planted-logs: setup  ## train with TRL, a fault in each run, and renew tests/logs (the extra lm; some minutes)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
 	@$(VENV) benchmarks/planted_logs.py
 
