@@ -75,8 +75,8 @@ mutants: setup  ## break dpo_edu token by token: what does no test notice? (abou
 hostile: setup  ## try every hostile hand-in on the judge (some minutes; needs bubblewrap)
 	@$(VENV) -m pytest -m hostile tests/test_hostile.py
 
-class: setup  ## grade thirty synthetic students in all assignments, compare with their known points
-	@$(VENV) -m pytest -q -s -m classroom tests/test_classroom.py
+class: setup  ## grade thirty synthetic students, compare with known points; try the guide's commands
+	@$(VENV) -m pytest -q -s -m classroom tests/test_classroom.py tests/test_guide.py
 
 proofs: setup  ## compile the Coq proofs, print what they prove, renew their record (needs coq)
 	@$(VENV) -m tools.proofs

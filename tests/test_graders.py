@@ -91,7 +91,7 @@ def test_of_unforeseen_answers_check_and_grade_say_the_same(
 ) -> None:
     task = getattr(grader(stem), answer["task"])
     value = written(stem, task.name, answer["code"])
-    for variant in range(5) if task.draw is None else (0,):
+    for variant in (0, 1) if task.draw is None else (0,):
         printed, raised = sentences(task, value, variant)
         printed = printed[printed.index(f"{task.name}: ") :]  # an answer may print as well
         assert printed.count("\n") == 1

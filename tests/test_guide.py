@@ -59,11 +59,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     return root, said
 
 
+@pytest.mark.classroom
 def test_every_tool_of_the_guide_is_tried(project: tuple[Path, dict[str, str]]) -> None:
     tools = {command.split()[2] for command in project[1]}
     assert tools == {f"tools.{x}" for x in ("handout", "judge", "collect", "grade", "exercises")}
 
 
+@pytest.mark.classroom
 def test_the_commands_of_the_guide_do_what_it_says(project: tuple[Path, dict[str, str]]) -> None:
     root, said = project
     possible = sum(points(ASSIGNMENT).values())
@@ -91,6 +93,7 @@ def test_the_commands_of_the_guide_do_what_it_says(project: tuple[Path, dict[str
         assert ("variant=17" in text) is variant
 
 
+@pytest.mark.classroom
 def test_git_sees_nothing_of_what_they_write(project: tuple[Path, dict[str, str]]) -> None:
     listed = subprocess.run(
         ["git", "status", "--porcelain"], cwd=project[0], capture_output=True, text=True
