@@ -155,7 +155,8 @@ class Derivation {
   }
 
   stop() {
-    this.python.end();
+    this.halted = true;
+    this.python?.end();
     this.python = null;
   }
 
@@ -165,6 +166,7 @@ class Derivation {
     this.status.textContent = "Loading Python and SymPy";
     this.ready = 0;
     await keep().catch(() => null); // private windows may refuse
+    if (this.halted) throw new Error("stopped");
     this.python = new Python(({ bytes, stage }) => {
       if (bytes) this.progress.value += bytes;
       else this.status.textContent = stage;
@@ -177,6 +179,7 @@ class Derivation {
   async run(first) {
     if (this.busy) return;
     this.busy = true;
+    this.halted = false;
     this.button.textContent = "Stop";
     try {
       if (!this.python) await this.load();
