@@ -473,11 +473,12 @@ def test_everything_is_reached_by_the_keyboard_and_has_a_name(page: Page, home: 
 @in_browser
 def test_it_can_be_stopped_and_begun_anew(page: Page, home: str) -> None:
     show(page, home)
-    page.evaluate(f"{BUTTON}.click()")
-    page.wait(f"{BUTTON}.textContent === 'Stop'")
-    page.evaluate(f"{BUTTON}.click()")
-    page.wait(ENDED)
-    assert page.evaluate(STATUS) == "Stopped. The next run begins anew."
+    for loading in ("true", "document.querySelector('progress').value > 0"):  # at once, and later
+        page.evaluate(f"{BUTTON}.click()")
+        page.wait(f"{BUTTON}.textContent === 'Stop' && {loading}")
+        page.evaluate(f"{BUTTON}.click()")
+        page.wait(ENDED)
+        assert page.evaluate(STATUS) == "Stopped. The next run begins anew."
     page.evaluate(f"{BUTTON}.click()")
     page.wait(f"{STATUS}.startsWith('All 13 cells')", 240)
     assert page.errors == []

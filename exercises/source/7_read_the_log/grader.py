@@ -36,6 +36,11 @@ def _real(item: Any) -> float:
         return math.nan
 
 
+def _is_complex(answer: Any) -> bool:
+    """Whether it is an array of complex numbers, which the judge is not handed."""
+    return isinstance(answer, np.ndarray) and np.iscomplexobj(answer)
+
+
 def _written(expected: list[Range]) -> Callable[..., str | None]:
     """Whether a prediction is there; whether it comes true is between the student and the run."""
     names = ", ".join(name for name, _, _ in expected)
@@ -43,7 +48,8 @@ def _written(expected: list[Range]) -> Callable[..., str | None]:
     def fault(answer: Any, _: np.random.Generator) -> str | None:
         if is_blank(answer):
             return NOT_YET
-        items = list(answer) if isinstance(answer, tuple | list | np.ndarray) else []
+        is_list = isinstance(answer, tuple | list | np.ndarray) and not _is_complex(answer)
+        items = list(answer) if is_list else []
         if any(is_blank(item) for item in items):
             return NOT_YET
         if len(items) != len(expected):
