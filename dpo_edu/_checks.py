@@ -115,7 +115,7 @@ def fits(**arrays: NDArray[Any]) -> tuple[int, ...]:
 
 def one_shape(**arrays: Any) -> None:
     """Refuse arrays or tensors of several shapes, which broadcasting would stretch in silence."""
-    if len({tuple(a.shape) for a in arrays.values()}) > 1:
+    if len({a.shape for a in arrays.values()}) > 1:
         got = ", ".join(f"{name} {tuple(a.shape)}" for name, a in arrays.items())
         raise error(", ".join(arrays), "one shape", got)
 

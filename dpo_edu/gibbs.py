@@ -2,8 +2,8 @@
 
     pi*(y) = pi_ref(y) exp(r(y)/beta) / Z,    Z = sum_y pi_ref(y) exp(r(y)/beta)
 
-Everything is worked out in logarithms: exponents are ``(r - max r)/beta``, the maximum taken over
-the support of pi_ref, so that neither overflows nor underflows before the result does.
+Exponents are ``(r - max r)/beta``, the maximum taken over the support of pi_ref, so that none
+overflows; where weights underflow it goes on in logarithms, so that no result is lost.
 
 An argument that is not as documented, or does not fit the others, is a ValueError.
 """

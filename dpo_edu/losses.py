@@ -30,13 +30,10 @@ from dpo_edu import _checks
 
 def _tensors(**log_probs: Tensor) -> None:
     """Refuse what would broadcast: a (N, 1) column against (N,) is N^2 pairs nobody asked for."""
-    shapes = set()
     for name, value in log_probs.items():
         if not (isinstance(value, Tensor) and value.is_floating_point()):
             raise _checks.error(name, "a floating-point tensor", type(value).__name__)
-        shapes.add(value.shape)
-    if len(shapes) > 1:
-        _checks.one_shape(**log_probs)
+    _checks.one_shape(**log_probs)
 
 
 def _smoothing(value: float) -> float:
