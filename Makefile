@@ -84,7 +84,7 @@ proofs: setup  ## compile the Coq proofs, print what they prove, renew their rec
 proof-controls: setup  ## break each theorem in one place: its proof must fail (two minutes)
 	@$(VENV) -m tools.proofs --check --controls
 
-lm: setup  ## train a real language model and renew its notebooks (half an hour; SHORT=1: minutes)
+lm: setup  ## train a real language model and renew its notebooks (forty minutes; SHORT=1: some)
 	@$(VENV) -m pip install -q -c constraints.txt -e ".[dev,lm]"
 	@$(VENV) -m tools.lm $(if $(SHORT),--short,--in-place) $(ONE)
 
