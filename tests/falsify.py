@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
+from unittest import mock
 
 from tools import mutants, notebooks
 
@@ -223,19 +224,30 @@ def needed_cells(sources: dict[str, str], check: str) -> list[str]:
 
 @contextlib.contextmanager
 def fresh_package(where: str = "", old: str = "", new: str = "") -> Iterator[None]:
-    """Import `dpo_edu` from a copy with one substitution; afterwards everything is as before."""
+    """Import `dpo_edu`, from a copy if a module is broken; afterwards everything is as before."""
     import matplotlib.pyplot as plt
     import torch
 
-    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if is_ours(name)}
     style, dtype = dict(plt.rcParams), torch.get_default_dtype()
+    try:
+        with broken_copy(where, old, new) if where else contextlib.nullcontext():
+            yield
+    finally:
+        plt.close("all")
+        plt.rcParams.update(style)
+        torch.set_default_dtype(dtype)
+
+
+@contextlib.contextmanager
+def broken_copy(where: str, old: str, new: str) -> Iterator[None]:
+    """Let `dpo_edu` be a copy with one substitution."""
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if is_ours(name)}
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "dpo_edu")
-        ignored = shutil.ignore_patterns(f"{Path(where or '-').stem}.*.pyc")
+        ignored = shutil.ignore_patterns(f"{Path(where).stem}.*.pyc")
         shutil.copytree(ROOT / "dpo_edu", copy, ignore=ignored)
-        if where:
-            source = (copy / where).read_text("utf-8")
-            (copy / where).write_text(source.replace(old, new), "utf-8")
+        source = (copy / where).read_text("utf-8")
+        (copy / where).write_text(source.replace(old, new), "utf-8")
         sys.path.insert(0, folder)
         importlib.invalidate_caches()
         try:
@@ -245,9 +257,6 @@ def fresh_package(where: str = "", old: str = "", new: str = "") -> Iterator[Non
             for name in [name for name in sys.modules if is_ours(name)]:
                 del sys.modules[name]
             sys.modules.update(kept)
-            plt.close("all")
-            plt.rcParams.update(style)
-            torch.set_default_dtype(dtype)
 
 
 def is_ours(module: str) -> bool:
@@ -276,35 +285,42 @@ def judging() -> Iterator[list[Line]]:
 
         return call
 
-    for method in METHODS:
-        setattr(ledger.Ledger, method, noted(method))
-    ledger.display = lambda _: None
-    yield lines
+    with contextlib.ExitStack() as patches:
+        for method in METHODS:
+            patches.enter_context(mock.patch.object(ledger.Ledger, method, noted(method)))
+        patches.enter_context(mock.patch.object(ledger, "display"))
+        yield lines
 
 
-def run_cells(sources: dict[str, str], slugs: list[str]) -> list[Line]:
-    """Run the cells in one namespace, quietly; the evidence lines of the last of them."""
+def run_cells(sources: dict[str, str], slugs: list[str]) -> dict[str, list[Line]]:
+    """Run the cells in one namespace, quietly; the evidence lines of each."""
     namespace = {"__name__": "__main__", "display": lambda *_, **__: None}
+    found = {}
     with judging() as lines:
         for slug in slugs:
-            lines.clear()
             try:
                 code = compile(sources[slug], f"<cell {slug}>", "exec")
                 with contextlib.redirect_stdout(io.StringIO()):
                     exec(code, namespace)
             except Exception as error:
                 raise BadControl(f"cell {slug} raises {error!r}") from error
-        return list(lines)
+            found[slug] = lines.copy()
+            lines.clear()
+    return found
 
 
-def baseline(notebook: str, check: str, sources: dict[str, str] | None = None) -> list[Line]:
-    """The evidence lines of a check cell, which all hold without a substitution."""
+def baseline(
+    notebook: str, checks: list[str], sources: dict[str, str] | None = None
+) -> dict[str, list[Line]]:
+    """The evidence lines of check cells run together, which all hold without a substitution."""
     sources = sources or cells(notebook)
+    needed = {slug for check in checks for slug in needed_cells(sources, check)}
     with fresh_package():
-        lines = run_cells(sources, needed_cells(sources, check))
-    if not all(line.holds for line in lines):
-        raise BadControl(f"without substitution, {lines} do not all hold")
-    return lines
+        found = run_cells(sources, [slug for slug in sources if slug in needed])
+    for check in checks:
+        if not all(line.holds for line in found[check]):
+            raise BadControl(f"without substitution, {found[check]} do not all hold")
+    return {check: found[check] for check in checks}
 
 
 def felled(check: str, fault: Fault, sources: dict[str, str]) -> list[int]:
@@ -321,7 +337,7 @@ def felled(check: str, fault: Fault, sources: dict[str, str]) -> list[int]:
         broken = sources[fault.where].replace(fault.old, fault.new)
         sources = sources | {fault.where: broken}
     with fresh_package(*change):
-        lines = run_cells(sources, slugs)
+        lines = run_cells(sources, slugs)[check]
     return [place for place, line in enumerate(lines, 1) if not line.holds]
 
 
@@ -425,6 +441,12 @@ def report(notebook: str, renew: bool, every_fault: bool) -> int:
             print(f"BAD: {control}: {error}", flush=True)
         found.append(fallen)
         bad += bool(verdict)
+    for check in evidence_lines(notebook):  # what a control runs suffices without a fault
+        try:
+            baseline(notebook, [check])
+        except BadControl as error:
+            print(f"BAD: {notebook}-{check}: {error}", flush=True)
+            bad += 1
     if renew:
         write_lines(notebook, found)
     missing = uncovered(notebook)
