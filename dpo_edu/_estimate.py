@@ -4,9 +4,11 @@ The common part of votes on pairs and rankings: both likelihoods see only differ
 and their derivatives are sums over pairs.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
+from scipy import linalg
 from scipy.sparse.csgraph import connected_components
 
 from dpo_edu import _checks
@@ -14,6 +16,7 @@ from dpo_edu._checks import Floats
 
 # At rewards (B, Y), pair by pair (B, Y, Y): wins times the chance of a loss, and the variance.
 PairByPair = Callable[[Floats], tuple[Floats, Floats]]
+LARGE = 64  # responses from which Cholesky's factors, half the work, pay
 
 
 def components(wins: Floats, *, strong: bool = False) -> list[list[int]]:
@@ -37,6 +40,15 @@ def refuse_without_estimate(wins: Floats, name: str) -> None:
         raise _checks.error(name, expected, got)
 
 
+def _solved(matrices: Floats, right: Floats) -> Floats:
+    """``(B, Y)`` from positive definite ``(B, Y, Y)``; one that is large by Cholesky's factors."""
+    if len(matrices) == 1 and right.shape[-1] >= LARGE:
+        with contextlib.suppress(np.linalg.LinAlgError):  # rounding: no longer positive
+            factors = linalg.cho_factor(matrices[0], check_finite=False)
+            return np.asarray(linalg.cho_solve(factors, right[0], check_finite=False))[None]
+    return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0], dtype=np.float64)
+
+
 def newton(pair_by_pair: PairByPair, start: Floats, name: str) -> Floats:
     """Damped Newton on rewards ``(B, Y)``; where it starts changes only how many steps it takes."""
     unresolved = f"{name}: the counts differ too much for float64 to resolve"
@@ -50,7 +62,7 @@ def newton(pair_by_pair: PairByPair, start: Floats, name: str) -> Floats:
         curvature = gauge * stiffness.sum(axis=-1)[..., None, None] - weight
         curvature[..., diagonal, diagonal] += stiffness
         try:
-            step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+            step = _solved(curvature, slope)
         except np.linalg.LinAlgError:
             raise ArithmeticError(unresolved) from None
         change = np.ptp(step, axis=-1, keepdims=True)

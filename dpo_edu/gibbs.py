@@ -18,7 +18,8 @@ from scipy.special import xlogy
 from dpo_edu import _checks, distributions
 from dpo_edu._checks import Floats
 
-BLOCK = 2**15  # responses at once, so that what is worked out about them stays in the cache
+BLOCK = 2**16  # responses at once, so that what is worked out about them stays in the cache
+UNDERFLOW = -700  # an exponential below exp of this has lost digits
 LOST = 1e-200  # a sum of weights below this may have lost terms to underflow
 
 
@@ -163,8 +164,17 @@ def optimal_policy(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:
     """
     r, best, ref_, b = _on_support(reward, ref, beta)
     policy = _exponents(r, best, b)
+    if policy.min(initial=0.0) > UNDERFLOW:  # then the weights, once had, are kept
+        mean = _mean(lambda part, out: np.copyto(out, np.exp(part, out=part)), policy, ref_)
+        if mean.min(initial=1.0) > LOST:
+            for block in _blocks(policy):
+                part = policy[block]
+                part /= mean
+                part *= ref_[block]
+            return policy
+        policy = _exponents(r, best, b)
     log_mean = _log_mean(_mean(np.exp, policy, ref_), lambda: policy, ref_)
-    if log_mean.min(initial=0.0) < -700:  # the ratio to the reference may overflow
+    if log_mean.min(initial=0.0) < UNDERFLOW:  # the ratio to the reference may overflow
         return np.exp(log_optimal_policy(reward, ref_, beta=b))
     for block in _blocks(policy):
         part = policy[block]

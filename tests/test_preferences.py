@@ -24,7 +24,7 @@ from votes import (
     rewards,
 )
 
-from dpo_edu import datasets, preferences
+from dpo_edu import _estimate, datasets, preferences
 from dpo_edu.preferences import PreferencePairs
 
 # The estimates that BradleyTerry2 reports for the journals, relative to the first (Turner and Firth
@@ -716,3 +716,15 @@ def test_adding_one_comparison_joins_two_components_and_its_answer_makes_them_co
     joined[0, 2] = 1
     found = preferences.fit_bradley_terry(joined)
     assert abs(found[0] - found[2]) < 1e-12
+
+
+def test_one_large_system_is_solved_as_several_are_and_an_indefinite_one_too() -> None:
+    draws = np.random.default_rng(0).normal(size=(_estimate.LARGE, _estimate.LARGE))
+    right = draws[:1]
+    for matrix in (
+        draws @ draws.T + np.eye(len(draws)),
+        draws + draws.T,
+    ):  # no factors of the other
+        both = _estimate._solved(np.stack([matrix, matrix]), np.vstack([right, right]))
+        np.testing.assert_allclose(_estimate._solved(matrix[None], right), both[:1], rtol=1e-9)
+        np.testing.assert_allclose(matrix @ both[0], right[0], rtol=0, atol=1e-9)
