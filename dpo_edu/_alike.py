@@ -1,11 +1,15 @@
 """When two answers are the same, and what the code of an answer tells about it."""
 
 import inspect
+import re
 from collections.abc import Iterator
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+
+MODULE = re.compile(r"dpo_edu(\.\w+)*")
 
 
 def numbers(value: Any) -> list[float] | None:
@@ -83,14 +87,17 @@ def borrowed(function: Any) -> str:
 
 
 def _borrowed(function: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(function, partial):
+        function = function.func
     if not isinstance(function, FunctionType) or id(function) in seen:
         return
     seen.add(id(function))
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    names = [name for code in _codes(function.__code__) for name in code.co_names]
-    for name in names:
-        if name.partition(".")[0] == "dpo_edu":
-            yield name
+    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    codes = [*_codes(function.__code__)]
+    names = [name for code in codes for name in code.co_names]
+    texts = [text for code in codes for text in code.co_consts if isinstance(text, str)]
+    yield from filter(MODULE.fullmatch, [*names, *texts])  # import_module takes a text
     for value in [*(function.__globals__.get(name) for name in names), *held]:
         home = value.__name__ if isinstance(value, ModuleType) else _home(value)
         if home.partition(".")[0] == "dpo_edu":

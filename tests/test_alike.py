@@ -1,12 +1,16 @@
 """When values are the same, within a tolerance or exactly, and how a sentence shows them."""
 
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from dpo_edu._alike import numbers, same, short
+from dpo_edu import gibbs
+from dpo_edu._alike import borrowed, numbers, same, short
 
 NAN, INF = float("nan"), float("inf")
 
@@ -69,3 +73,37 @@ def test_a_value_is_short_in_a_sentence(value: Any, text: str) -> None:
 
 def test_an_array_takes_200_characters_at_most() -> None:
     assert len(short(np.linspace(0.1, 1, 200))) == 200
+
+
+def own(reward: float) -> str:
+    """No more than a word about dpo_edu.gibbs."""
+    return f"{reward} without dpo_edu"
+
+
+def by_text(reward: Any) -> Any:
+    return import_module("dpo_edu.gibbs").log_partition(reward, 1.0, beta=1.0)
+
+
+def by_default(reward: Any, log_z: Any = gibbs.log_partition) -> Any:
+    return log_z(reward, 1.0, beta=1.0)
+
+
+def by_keyword(reward: Any, *, log_z: Any = gibbs.log_partition) -> Any:
+    return log_z(reward, 1.0, beta=1.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (own, ""),
+        (partial(own, 1.0), ""),
+        (lambda reward: gibbs.log_partition(reward, 1.0, beta=1.0), "dpo_edu.gibbs"),
+        (lambda reward: by_text(reward), "dpo_edu.gibbs"),
+        (by_text, "dpo_edu.gibbs"),
+        (by_default, "dpo_edu.gibbs"),
+        (by_keyword, "dpo_edu.gibbs"),
+        (partial(by_keyword), "dpo_edu.gibbs"),
+    ],
+)
+def test_what_a_function_borrows_is_found(function: Callable[..., Any], found: str) -> None:
+    assert borrowed(function) == found
