@@ -199,6 +199,21 @@ def test_a_step_of_the_benchmark_goes_down_and_its_products_are_those_of_linear_
     assert products.count == 3 * (4 * len(policy.blocks) + 1)
 
 
+def test_a_problem_drawn_for_the_defaults_is_one_of_many_and_its_training_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defaults = benchmark("defaults")
+    every = defaults.spaces()
+    assert {space.end_token for space in every} == {False, True}
+    assert max(space.size for space in every) == 1024
+    monkeypatch.setattr(defaults, "spaces", lambda: [SequenceSpace(3, 3, end_token=True)])
+    found = defaults.trained(0)
+    assert found.responses == 15
+    assert found.arrived
+    assert not found._replace(kl=1e-11).arrived
+    assert not found._replace(converged=False).arrived
+
+
 def test_a_ring_connects_all_responses_of_a_prompt_and_no_others() -> None:
     growth = benchmark("growth")
     votes = growth.ring(np.zeros((2, 5)), 30)

@@ -32,7 +32,10 @@ RECORD = notebooks.ROOT / "benchmarks" / "figures.json"
 FIGURES = notebooks.ROOT / "docs" / "figures"
 FOUND = notebooks.BUILD / "bench"
 PEERS = notebooks.BUILD / "peers"
-NAMES = ("limit", "table", "transformer", "responses", "pair_loss", "growth", "rooms", "workers")
+NAMES = (
+    "limit", "table", "transformer", "defaults", "responses", "pair_loss", "growth", "rooms",
+    "workers",
+)  # fmt: skip
 WITH_PEERS = {"transformer"}
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 BOUNDS = {"<=": operator.le, ">=": operator.ge}
@@ -155,7 +158,7 @@ def line(row: Row) -> str:
 
 
 def main() -> None:
-    """Run the benchmarks named, or all; status 1 if a goal was missed."""
+    """Run the benchmarks named, or all; status 1 if a goal was missed and nobody wrote it down."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--in-place", action="store_true", help="renew the record")
@@ -178,7 +181,7 @@ def main() -> None:
             notebooks.save(RECORD, f"{record}\n")
             if (drawn := FOUND / f"{name}.png").exists():
                 notebooks.save(FIGURES / drawn.name, drawn.read_bytes())
-    if missed:
+    if missed and not options.in_place:
         sys.exit(f"{missed} goals were missed.")
 
 
