@@ -52,6 +52,9 @@ NOT_THE_LAGRANGIAN = {
     "the reference is missing: this is the entropy, not KL.": (
         REWARD - β * total(p[i] * sp.log(p[i])) + lam * CONSTRAINT
     ),
+    "these are two responses, the smaller case: add up over all n of them with total(...).": (
+        sum(p[y] * (r[y] - β * sp.log(p[y] / q[y]) + lam) for y in (1, 2)) - lam
+    ),
     "this is one term of each sum: add up over the responses with total(...).": OneOf(
         [
             p[i] * r[i] - β * p[i] * sp.log(p[i] / q[i]) + lam * (p[i] - 1),
@@ -112,6 +115,9 @@ slope = expression_task(
         "the logarithm is missing: the derivative of pi log(pi/pi_ref) is log(pi/pi_ref) + 1.": (
             r[k] - β * (p[k] / q[k] + 1) + lam
         ),
+        "the logarithm of a quotient is not the quotient of two logarithms.": (
+            r[k] - β * (sp.log(p[k]) / sp.log(q[k]) + 1) + lam
+        ),
         "the derivative of log(pi/pi_ref) by pi is 1/pi, and pi times that is 1.": OneOf(
             [
                 r[k] - β * (LOG_RATIO + p[k] / q[k]) + lam,
@@ -122,7 +128,7 @@ slope = expression_task(
         "only the logarithm is differentiated: by the product rule it also stands there itself.": (
             OneOf([r[k] - β / p[k] + lam, r[k] - β + lam])
         ),
-        "here pi_k stands for one response: 1 is left of lambda (sum(pi) - 1), times lambda.": (
+        "lambda (sum(pi) - 1) still stands as it was: differentiate it by pi_k as well.": (
             SLOPE - lam + lam * (total(p[i]) - 1)
         ),
         "this index is that of another response: everything is at k.": OneOf(
@@ -158,6 +164,10 @@ multiplier = expression_task(
         "take the logarithm of Z.": β * (1 - Z),
         "beta divides: solve lambda/beta - 1 = -log Z for lambda.": (1 - sp.log(Z)) / β,
         "this is exp(lambda/beta - 1): solve it for lambda.": 1 / Z,
+        "the logarithm of 1/Z is not 1 over the logarithm of Z.": β * (1 + 1 / sp.log(Z)),
+        "this Z is the 2 of a smaller case: leave it a symbol.": OneOf(
+            [β * (1 - sp.log(2)), 2 * (1 - sp.log(2))]
+        ),
         "-log Z is lambda/beta - 1: take the 1 over, and multiply by beta.": OneOf(
             [
                 -sp.log(Z),
@@ -195,6 +205,9 @@ star = expression_task(
         ),
         "log Z divides: by Z itself it must be divided.": q[k] * sp.exp(r[k] / β) / sp.log(Z),
         "this is its logarithm: the policy is asked for.": sp.log(q[k]) + r[k] / β - sp.log(Z),
+        "beta divides the exponential: it divides the reward in the exponent.": (
+            q[k] * sp.exp(r[k]) / (β * Z)
+        ),
         "beta divides the policy as well: it stands in the exponent only.": (
             q[k] * sp.exp(r[k] / β) / (β * Z)
         ),
@@ -207,6 +220,7 @@ star = expression_task(
     },
 )
 
+WEIGHT = q[k] * sp.exp(r[k] / β)
 curvature = expression_task(
     "curvature",
     truth=-β / p[k],
@@ -231,6 +245,12 @@ curvature = expression_task(
         "the second derivative by one probability has one term: no sum.": -β * total(1 / p[i]),
         "log pi has the derivative 1/pi: where is pi?": -β,
         "0 would be a plane: pi log pi is curved.": sp.S.Zero,
+        "this is its sign alone: the second derivative itself is asked for.": OneOf(
+            [sp.S.NegativeOne, sp.sign(-β / p[k])]
+        ),
+        "this is the second derivative at pi* alone: pi may be any policy.": OneOf(
+            [-β * Z / WEIGHT, -β * total(q[i] * sp.exp(r[i] / β)) / WEIGHT]
+        ),
     },
 )
 
@@ -240,7 +260,8 @@ curvature = expression_task(
 def _problems(rng: np.random.Generator) -> list[Case]:
     """Rewards and references of several shapes and scales.
 
-    Large rewards also where the reference is zero, and prompts at levels a thousand apart.
+    Large rewards also where the reference is zero and the others are far below 0, and prompts at
+    levels a thousand apart.
     """
     gone, halves = np.array([0.25, 0.0, 0.75]), np.full((2, 2), 0.5)
     one = case(rng.normal(size=4), rng.dirichlet(np.ones(4)), beta=0.5)
@@ -250,9 +271,8 @@ def _problems(rng: np.random.Generator) -> list[Case]:
     zero = case(np.array([1.0, 2.0, 3.0]) * rng.uniform(1, 2), np.array([0.5, 0.5, 0.0]), beta=1.0)
     without = case(np.array([1.0, 1000.0, 0.5]) * rng.uniform(0.5, 1), gone, beta=0.6)
     levels = case(np.array([[1000.0, 999.0], [0.0, 1.0]]) + rng.normal(), halves, beta=1.0)
-    depths = case(
-        np.array([[-1000.0, -999.0], [0.0, 1000.0]]), np.array([[0.4, 0.6], [1, 0]]), beta=0.5
-    )
+    deep = np.array([[-1000.0, -999.0], [0.0, 1000.0], [-1000.0, 1000.0]])
+    depths = case(deep, np.array([[0.4, 0.6], [1, 0], [1, 0]]), beta=0.5)
     return [one, many, large, tiny, zero, without, levels, depths]
 
 
@@ -280,6 +300,10 @@ def _of_supported(reward: Floats, ref: Floats) -> Any:
     return np.where(ref > 0, reward, -np.inf).max(axis=-1, keepdims=True)
 
 
+def _with_zeros(reward: Floats, ref: Floats) -> Any:
+    return (reward * (ref > 0)).max(axis=-1, keepdims=True)
+
+
 def _over_prompts(best: Callable[[Floats, Floats], Any]) -> Callable[..., Any]:
     """All responses of all prompts are made to sum to 1."""
 
@@ -304,6 +328,16 @@ def _of(exponent: Callable[[Any, float], Any]) -> Callable[..., Any]:
     def policy(reward: Floats, ref: Floats, *, beta: float) -> Any:
         z = np.where(ref > 0, np.log(np.where(ref > 0, ref, 1)), -np.inf) + exponent(reward, beta)
         return softmax(z, axis=-1)
+
+    return policy
+
+
+def _standardised(epsilon: float, ddof: int) -> Callable[..., Any]:
+    """The rewards of each prompt less their mean, through their standard deviation."""
+
+    def policy(reward: Floats, ref: Floats, *, beta: float) -> Any:
+        spread = reward.std(axis=-1, ddof=ddof, keepdims=True) + epsilon
+        return _naive((reward - reward.mean(axis=-1, keepdims=True)) / spread, ref, beta=beta)
 
     return policy
 
@@ -337,6 +371,22 @@ optimal_policy = function_task(
         "nan where a response without reference has by far the largest reward: take the maximum "
         "over the others, and exp only of them.": OneOf(
             [_less(_of_row), _less(_of_row, everywhere=True), _less(_of_supported, everywhere=True)]
+        ),
+        "a response without reference counts as 0 in the maximum: the others may lie a thousand "
+        "below.": _less(_with_zeros),
+        "the largest reward is taken off r/beta: before the division, or divided as well.": (
+            lambda r, q, *, beta: _less(lambda r, q: beta * _of_supported(r, q))(r, q, beta=beta)
+        ),
+        "a small number stands in place of a reference of 0: however small, a large reward makes "
+        "up for it.": OneOf(
+            lambda r, q, *, beta, e=10.0**-place, of=of: softmax(
+                np.log(of(q, e)) + r / beta, axis=-1
+            )
+            for place in (*range(2, 17), 30, 100, 300)
+            for of in (np.add, np.maximum)
+        ),
+        "divided by their standard deviation, rewards of 1 and of 1000 count the same.": OneOf(
+            _standardised(epsilon, ddof) for epsilon in (0, 1e-8, 1e-6, 1e-4) for ddof in (0, 1)
         ),
         "one maximum for all prompts: another prompt may lie a thousand below it; each row needs "
         "its own.": OneOf(

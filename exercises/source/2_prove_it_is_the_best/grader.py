@@ -67,14 +67,38 @@ def _with(epsilon: float, where: Function) -> Function:
     return _variant(_mean, lambda p, q: (p * where(p, q, epsilon)).sum(axis=-1))
 
 
+OVER_PROMPTS = "summed over the prompts: the responses are on the last axis."
+
+
+def _one_over_prompts(_: Function, fault: str | None, __: list[Case]) -> str | None:
+    """What to say where one term has a number for each prompt and the other for each response."""
+    shapes = ("shapes (3,) (5,)", "shapes (5,) (3,)")
+    return OVER_PROMPTS if fault and any(said in fault for said in shapes) else fault
+
+
 objective = function_task(
     "objective",
     truth=_objective,
     cases=_policies,
+    then=_one_over_prompts,
     alone=True,
     mistakes={
         "0 log 0 comes out as nan: where the policy is 0 the term is 0.": (
             _variant(_mean, lambda p, q: (p * np.log(p / q)).sum(axis=-1))
+        ),
+        "nan becomes 0 after the sum: one policy of 0 takes away the other terms too.": OneOf(
+            [
+                _variant(_mean, lambda p, q: np.nan_to_num((p * np.log(p / q)).sum(axis=-1))),
+                lambda p, r, q, *, beta: np.nan_to_num(
+                    _mean(p, r) - beta * (p * np.log(p / q)).sum(axis=-1)
+                ),
+            ]
+        ),
+        "terms of KL may be negative, only their sum may not: leave them as they are.": OneOf(
+            [
+                _variant(_mean, lambda p, q: np.maximum(rel_entr(p, q), 0).sum(axis=-1)),
+                _variant(_mean, lambda p, q: np.abs(rel_entr(p, q)).sum(axis=-1)),
+            ]
         ),
         "here straying from the reference pays: is a sign wrong, or the ratio upside down?": (
             _variant(_mean, _kl, lambda b: -b)
@@ -116,7 +140,7 @@ objective = function_task(
         "this is one term for each response: sum over the last axis.": (
             _variant(lambda p, r: p * r, rel_entr)
         ),
-        "summed over the prompts: the responses are on the last axis.": (
+        OVER_PROMPTS: (
             _variant(lambda p, r: (p * r).sum(axis=0), lambda p, q: rel_entr(p, q).sum(axis=0))
         ),
         "beta multiplies the reward as well: only KL has it.": (
@@ -132,7 +156,16 @@ objective = function_task(
             _variant(lambda p, r: r.mean(axis=-1), _kl)
         ),
         "a mean over responses where a sum belongs: the weights are in the policy already.": (
-            _variant(lambda p, r: (p * r).mean(axis=-1), lambda p, q: rel_entr(p, q).mean(axis=-1))
+            OneOf(
+                [
+                    _variant(
+                        lambda p, r: (p * r).mean(axis=-1),
+                        lambda p, q: rel_entr(p, q).mean(axis=-1),
+                    ),
+                    _variant(lambda p, r: (p * r).mean(axis=-1), _kl),
+                    _variant(_mean, lambda p, q: rel_entr(p, q).mean(axis=-1)),
+                ]
+            )
         ),
         "one number for each prompt is asked for: sum over the last axis only.": (
             _variant(lambda p, r: (p * r).sum(), lambda p, q: rel_entr(p, q).sum())
@@ -188,7 +221,15 @@ completed = expression_task(
         ),
         "the reference is missing in pi*.": TOP - β * _divergence(p[i], sp.exp(r[i] / β) / Z),
         "the distance is a square: KL is asked for, the sum of pi log(pi/pi*).": OneOf(
-            [TOP - β * total((p[i] - STAR) ** 2), TOP - total((p[i] - STAR) ** 2)]
+            [
+                TOP - β * total((p[i] - STAR) ** 2),
+                TOP - total((p[i] - STAR) ** 2),
+                TOP - β * total((p[i] - STAR) ** 2 / STAR),
+                TOP - β * total((p[i] - STAR) ** 2 / STAR) / 2,
+            ]
+        ),
+        "the logarithm stands outside the sum: KL is a mean of logarithms.": (
+            TOP - β * sp.log(total(p[i] * p[i] / STAR))
         ),
         "Z is counted twice: star is divided by it already.": (
             TOP - β * _divergence(p[i], STAR / Z)
@@ -242,7 +283,7 @@ def _less_the_best(best: Function) -> Function:
     """J(pi*) by exponents less a maximum, minus J."""
 
     def gap(policy: Floats, reward: Floats, ref: Floats, *, beta: float) -> Any:
-        top = best(reward)
+        top = best(reward, ref)
         log_z = np.log((ref * np.exp((reward - top) / beta)).sum(axis=-1))
         summit = np.squeeze(top, axis=-1) if np.ndim(top) == reward.ndim else top
         return summit + beta * log_z - _objective(policy, reward, ref, beta=beta)
@@ -259,7 +300,9 @@ def _beside_problems(rng: np.random.Generator) -> list[Case]:
     low = case(
         rng.dirichlet(np.full(3, 5.0)), rng.normal(size=3) - 1000, ref[1:] / ref[1:].sum(), beta=1.0
     )
-    without = case(np.array([1.0, 0.0]), np.array([0.0, 1000.0]), np.array([1.0, 0.0]), beta=1.0)
+    without = case(
+        np.array([1.0, 0.0]), np.array([-1000.0, 1000.0]), np.array([1.0, 0.0]), beta=1.0
+    )
     pair = rng.dirichlet(np.ones(2), size=(2, 2))
     levels = np.array([[1000.0, 999.0], [0.0, 1.0]]) + rng.normal()
     return [*_policies(rng), best, large, low, without, case(pair[0], levels, pair[1], beta=1.0)]
@@ -269,6 +312,7 @@ gap = function_task(
     "gap",
     truth=_best_minus_reached,
     cases=_beside_problems,
+    then=_one_over_prompts,
     alone=True,
     mistakes={
         "exp(r/beta) overflows at rewards of 1000: stay in logarithms, as logsumexp does.": OneOf(
@@ -305,13 +349,23 @@ gap = function_task(
         ),
         "the maximum is taken over responses that the reference does not have: exp of the others "
         "underflows, and Z with them.": OneOf(
-            [_less_the_best(lambda r: r.max(axis=-1, keepdims=True))]
+            _less_the_best(best)
+            for best in (
+                lambda r, q: r.max(axis=-1, keepdims=True),
+                lambda r, q: (r * (q > 0)).max(axis=-1, keepdims=True),
+            )
         ),
         "one maximum for all prompts: another prompt may lie a thousand below it; each row needs "
-        "its own.": OneOf([_less_the_best(lambda r: r.max())]),
-        "the reference is missing in Z: its weights are pi_ref exp(r/beta).": (
+        "its own.": _less_the_best(lambda r, q: r.max()),
+        "the reference is missing in Z: its weights are pi_ref exp(r/beta).": OneOf(
+            lambda p, r, q, *, beta, weight=weight: (
+                beta * logsumexp(r / beta, b=weight(q), axis=-1) - _objective(p, r, q, beta=beta)
+            )
+            for weight in (np.ones_like, lambda q: np.full(q.shape, 1 / q.shape[-1]))
+        ),
+        "pi_ref stands in an exponent without its logarithm: it multiplies exp(r/beta).": (
             lambda p, r, q, *, beta: (
-                beta * logsumexp(r / beta, axis=-1) - _objective(p, r, q, beta=beta)
+                beta * logsumexp(r / beta + q, axis=-1) - _objective(p, r, q, beta=beta)
             )
         ),
         "beta is missing in pi*: the reward is divided by it.": OneOf(
@@ -384,10 +438,11 @@ def _tables(rng: np.random.Generator) -> list[Case]:
     for missing, chance in zip(rng.permutation(6), chances, strict=True):
         others = rng.permutation([other for other in chances if other != chance])
         star = np.insert(others, missing, chance)
-        b, reward, ref = rng.choice([0.25, 0.5, 2.0]), star, star
-        while reward.argmin() == star.argmin() or reward.argmax() == star.argmax():
+        b, reward, ref, ends = rng.choice([0.25, 0.5, 2.0]), star, star, {-1}
+        while len(ends) < 6:  # the largest and smallest of all three at six places
             ref = rng.dirichlet(np.full(6, 1.5))
             reward = b * np.log(star / ref) + rng.normal()
+            ends = {int(at(x)) for x in (star, reward, ref) for at in (np.argmax, np.argmin)}
         printed = (star / (1 - star[missing])).round(4)
         tables.append(case(printed, reward, ref, beta=float(b)))
     return tables
@@ -399,11 +454,24 @@ def _by_trying(printed: Floats, reward: Floats, ref: Floats, *, beta: float) -> 
     return np.argmin(misses)
 
 
+def _none_found(_: Function, fault: str | None, __: list[Case]) -> str | None:
+    """What to say of an answer that raises because it finds no entry."""
+    none = ("with size 0)", "not in list)", "StopIteration")
+    if not fault or not fault.startswith("it raises") or not any(said in fault for said in none):
+        return fault
+    error = fault.split()[2]
+    return (
+        f"it raises {error}: no entry meets its condition; if that is an equality, rounding to "
+        "four digits spoils it."
+    )
+
+
 missing_response = function_task(
     "missing_response",
     truth=_by_trying,
     cases=_tables,
     tolerance=1e-6,
+    then=_none_found,
     mistakes={
         "this is the largest entry, which is also the one nearest to the sum: all are too large by "
         "the same factor, so their size does not betray the missing one.": (
@@ -420,11 +488,14 @@ missing_response = function_task(
             lambda printed, reward, ref, *, beta: np.argmin(reward)
         ),
         "this is 0 whatever the table: if it looks for an entry equal to the excess, four printed "
-        "digits spoil that; take the nearest.": OneOf(
+        "digits spoil that; take the nearest.": (
+            lambda printed, *given, beta: np.argmax(printed == printed.sum() - 1)
+        ),
+        "it finds an entry only where one equals the excess: rounding to four digits spoils that; "
+        "take the nearest.": OneOf(
             [
-                lambda printed, *given, beta: np.argmax(printed == printed.sum() - 1),
                 lambda printed, *given, beta: np.argmax(np.isclose(printed, printed.sum() - 1)),
-                lambda printed, *given, beta: int(np.argmax(printed.sum() - printed == 1)),
+                lambda printed, *given, beta: np.argmax(printed.sum() - printed == 1),
             ]
         ),
         "the excess is an entry of the printed table, not of the true policy or its weights.": (
@@ -501,6 +572,9 @@ repaired = expression_task(
         "a sum is missing: Z adds up over the responses.": β * sp.log(q[i] * sp.exp(r[i] / β)),
         "the reference stands outside the exponential.": _summit(β, q[i] * r[i] / β, 1),
         "beta stands inside the logarithm: it multiplies it.": sp.log(β * PARTITION),
+        "this is the multiplier lambda of exercise 1: J(pi*) is asked for.": (
+            β * (1 - sp.log(PARTITION))
+        ),
         "beta divides the whole exponential: it divides the reward in the exponent.": (
             _summit(β, r[i], q[i] / β)
         ),
@@ -518,6 +592,12 @@ def _leashes(rng: np.random.Generator) -> list[Case]:
 
 def _swapped(reward: Floats, ref: Floats, b: float) -> Any:
     return softmax(np.log(ref) + b * reward, axis=-1)
+
+
+def _over_z(reward: Floats, ref: Floats, b: float) -> Any:
+    """The swapped weights, divided by the wrong sum."""
+    z = (ref * np.exp(reward / b)).sum(axis=-1, keepdims=True)
+    return ref * np.exp(b * reward) / z
 
 
 def _loss(reward: Floats, ref: Floats, *, beta: float) -> Any:
@@ -577,6 +657,29 @@ swap_loss = function_task(
                 lambda reward, ref, *, beta: (
                     beta
                     * rel_entr(ref * np.exp(beta * reward), _star(reward, ref, beta)).sum(axis=-1)
+                ),
+            ]
+        ),
+        "the swapped policy is divided by the Z of pi*: its own sum is W.": OneOf(
+            [
+                lambda reward, ref, *, beta: (
+                    _objective(_star(reward, ref, beta), reward, ref, beta=beta)
+                    - _objective(_over_z(reward, ref, beta), reward, ref, beta=beta)
+                ),
+                lambda reward, ref, *, beta: (
+                    beta
+                    * rel_entr(_over_z(reward, ref, beta), _star(reward, ref, beta)).sum(axis=-1)
+                ),
+            ]
+        ),
+        "beta multiplies the reward in J as well: only the policy has it.": OneOf(
+            [
+                lambda reward, ref, *, beta: _best_minus_reached(
+                    _swapped(reward, ref, beta), beta * reward, ref, beta=beta
+                ),
+                lambda reward, ref, *, beta: (
+                    _objective(_star(reward, ref, beta), beta * reward, ref, beta=beta)
+                    - _objective(_swapped(reward, ref, beta), beta * reward, ref, beta=beta)
                 ),
             ]
         ),

@@ -54,13 +54,23 @@ def _chance(winner: Floats, loser: Floats) -> Any:
     return expit(winner - loser)
 
 
+def _as_typed(winner: Floats, loser: Floats) -> Any:
+    return np.exp(winner) / (np.exp(winner) + np.exp(loser))
+
+
+def _patched(number: float) -> Function:
+    """The formula as typed, with a number in place of nan."""
+    return lambda winner, loser: np.nan_to_num(_as_typed(winner, loser), nan=number)
+
+
 vote = function_task(
     "vote",
     truth=_chance,
     cases=_pairs,
     mistakes={
-        "exp(1000) overflows and gives nan: only the difference of the rewards counts.": (
-            lambda winner, loser: np.exp(winner) / (np.exp(winner) + np.exp(loser))
+        "exp(1000) overflows and gives nan: only the difference of the rewards counts.": _as_typed,
+        "0 or 1 stands in place of nan: keep exp from large numbers, then there is no nan.": OneOf(
+            [_patched(0.0), _patched(1.0)]
         ),
         "this is the probability that the other one wins: check the sign of the exponent.": (
             lambda winner, loser: expit(loser - winner)
@@ -84,8 +94,9 @@ vote = function_task(
                 lambda winner, loser: np.where(winner == loser, np.nan, expit(winner - loser)),
             ]
         ),
-        "a clip makes all large rewards equal: only the difference counts.": OneOf(
+        "a clip or a patched nan makes all large rewards equal: only the difference counts.": OneOf(
             [
+                _patched(0.5),
                 lambda winner, loser: expit(np.clip(winner, -700, 700) - np.clip(loser, -700, 700)),
                 lambda winner, loser: expit(np.clip(winner, -500, 500) - np.clip(loser, -500, 500)),
                 lambda winner, loser: expit(np.clip(winner, -100, 100) - np.clip(loser, -100, 100)),
@@ -223,9 +234,8 @@ reward_of = function_task(
         "weighted by the policy: this is a term of KL, not a reward.": (
             _read_off(lambda p, q, b: b * np.exp(p) * (p - q))
         ),
-        "the ratio is upside down: what the policy prefers to its reference has more reward.": (
-            _read_off(lambda p, q, b: b * (q - p))
-        ),
+        "the sign, or a ratio upside down: what the policy prefers to its reference has more "
+        "reward.": (_read_off(lambda p, q, b: b * (q - p))),
         "beta is missing: this is in nats, not in reward.": _read_off(lambda p, q, b: p - q),
         "beta divides: the larger it is, the more reward it took to move the policy this far.": (
             _read_off(lambda p, q, b: (p - q) / b)
@@ -253,6 +263,7 @@ def _sigma(z: sp.Expr) -> sp.Expr:
 
 
 GAP, REF_GAP = sp.log(p[k] / p[j]), sp.log(q[k] / q[j])
+ALONE = _sigma(β * sp.log(p[k] / q[k])), _sigma(β * sp.log(p[j] / q[j]))
 cancelled = expression_task(
     "cancelled",
     truth=_sigma(β * (GAP - REF_GAP)),
@@ -264,7 +275,7 @@ cancelled = expression_task(
         "beta is missing.": _sigma(GAP - REF_GAP),
         "beta divides, and should multiply.": _sigma((GAP - REF_GAP) / β),
         "beta is counted twice.": _sigma(β**2 * (GAP - REF_GAP)),
-        "the reference is missing.": _sigma(β * GAP),
+        "the reference is missing, or stands with the same index in both rewards.": _sigma(β * GAP),
         "the sign of the reference's part.": _sigma(β * (GAP + REF_GAP)),
         "these are probabilities to the first power: P takes them to the power beta, over those of "
         "the reference.": OneOf([p[k] / (p[k] + p[j]), p[k] / p[j], q[k] / (q[k] + q[j])]),
@@ -301,7 +312,10 @@ cancelled = expression_task(
         "the sum runs over all responses: a vote is between two.": (
             (p[k] / q[k]) ** β / total((p[i] / q[i]) ** β)
         ),
-        "only one response is in it: a vote is between two.": _sigma(β * sp.log(p[k] / q[k])),
+        "only one response is in it: a vote is between two.": ALONE[0],
+        "sigma is taken of each reward: take it once, of their difference.": OneOf(
+            [ALONE[0] - ALONE[1], ALONE[0] / ALONE[1], ALONE[0] / (ALONE[0] + ALONE[1])]
+        ),
     },
 )
 
@@ -322,7 +336,9 @@ def _ballots(rng: np.random.Generator) -> list[Case]:
         for won, lost in pairs:
             wins[place[won], place[lost]] = rng.integers(1, 6)
         tried.append(case(rng.normal(size=size), wins))
-    return tried
+    wins = np.zeros((4, 4))
+    wins[[0, 1], [2, 3]] = 2  # two islands alike in rewards and votes
+    return [*tried, case(rng.normal(size=2).repeat(2), wins)]
 
 
 def _reachable(step: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -361,14 +377,19 @@ def _votes_fault(other: Any, reward: Floats, wins: Floats) -> str | None:
         return None
     if (found == reward).all():
         return "these are the rewards that went in."
-    return _unmoved(moved, told)
+    return _unmoved(moved, told, reward)
 
 
-def _unmoved(moved: NDArray[np.bool_], told: NDArray[np.bool_]) -> str:
+def _unmoved(moved: NDArray[np.bool_], told: NDArray[np.bool_], reward: Floats) -> str:
     """Which difference should have changed and did not."""
+    a, b = np.argwhere(~told & ~moved)[0]
+    if np.array_equal(np.sort(reward[told[a]]), np.sort(reward[told[b]])):
+        return (
+            f"the islands of responses {a} and {b} have the same rewards, and move by the same "
+            "number: it must depend on which island it is."
+        )
     if not moved.any():
         return "one number for all changes no difference: which responses can move on their own?"
-    a, b = np.argwhere(~told & ~moved)[0]
     hermits = told.sum(axis=1) == 1
     if hermits[a] and hermits[b]:
         return (
@@ -555,6 +576,12 @@ STILL_WRONG: dict[str, dict[str, Function]] = {
             _of(lambda h, b: -b * log_expit(h))
         ),
         "the loss has lost its reference.": _without_ref(REPAIRED["C"]),
+        "a factor 2 makes it right at beta = 1/2 only: which quantity in it holds a beta?": (
+            _of(lambda h, b: -log_expit(2 * b * b * h))
+        ),
+        "this is the mean loss over both outcomes, an entropy: here a beat b.": (
+            _of(lambda h, b: -expit(b * h) * log_expit(b * h) - expit(-b * h) * log_expit(-b * h))
+        ),
     },
 }
 

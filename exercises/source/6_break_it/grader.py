@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, logit, softmax
 
 from dpo_edu import gibbs, preferences
 from dpo_edu.grading import Case, OneOf, case, function_task, is_blank
@@ -65,6 +65,11 @@ def _smoothed_to_half(wins: float, losses: float, *, beta: float, smoothing: flo
 
 def _shrunk(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> Any:
     return (1 - 2 * smoothing) * logit(_share(wins, losses)) / beta
+
+
+def _mixed(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> Any:
+    h = logit(_share(wins, losses)) / beta
+    return (1 - smoothing) * h + smoothing * -h
 
 
 def _flipped(wins: float, losses: float, *, beta: float, smoothing: float = 0.0) -> Any:
@@ -180,6 +185,7 @@ best_margin = function_task(
             for more in (lambda e: e, lambda e: 2 * e, lambda e: e / 2)
         ),
         "shrinking the margin leaves it infinite: smooth the votes, then take the margin.": _shrunk,
+        "two margins are mixed here: mix the votes or the losses, then take the margin.": _mixed,
         "unanimous votes have no best margin: it is infinite, so do not clip.": OneOf(
             _clipped(10.0**-n) for n in range(2, 17)
         ),
@@ -264,6 +270,17 @@ ipo_policy = function_task(
                     ref * np.exp(np.array([0.5, -0.5]) * _ipo_margin(w, x, ref, tau=tau))
                 ),
             ]
+        ),
+        "ref[0] exp(h) is a weight, not a probability yet: divide by the sum of both weights.": (
+            lambda w, x, ref, *, tau: (
+                np.array([0, 1])
+                + np.array([1, -1]) * ref[0] * np.exp(_ipo_margin(w, x, ref, tau=tau))
+            )
+        ),
+        "two policies are averaged here: the mean is to be taken of the margins.": (
+            lambda w, x, ref, *, tau: (
+                (w * _at_margin(ref, 1 / (2 * tau)) + x * _at_margin(ref, -1 / (2 * tau))) / (w + x)
+            )
         ),
         "this is the share of the votes: IPO asks for a margin.": (
             lambda w, x, ref, *, tau: np.array([w, x]) / (w + x)
@@ -359,8 +376,33 @@ def _largest_part(wins: Floats) -> Any:
     return np.logical_and.outer(inside, inside)
 
 
+def _exactly(wins: Floats, steps: int) -> Any:
+    """Which responses so many steps lead to, no fewer."""
+    return np.linalg.matrix_power((wins + wins.T > 0).astype(float), steps) > 0
+
+
+def _one_pass(wins: Floats) -> Any:
+    """Chains joined in three nested loops, the response between in the innermost."""
+    known = _walks(wins, both_ways=True, most=1)
+    for i, j, between in np.ndindex(len(wins), len(wins), len(wins)):
+        known[i, j] |= known[i, between] & known[between, j]
+    return known
+
+
+def _counted(wins: Floats) -> Any:
+    """All differences, or none, by the number of pairs that were compared."""
+    enough = np.triu(wins + wins.T > 0).sum() >= len(wins) - 1
+    return np.eye(len(wins), dtype=bool) | enough
+
+
 def _coverage(rng: np.random.Generator) -> list[Case]:
-    """A long chain of one-sided votes, islands, a response that nobody compared."""
+    """A long chain of one-sided votes, islands, a response that nobody compared.
+
+    In the bent chain 0 - 2 - 3 - 1 one response loses to both of its neighbours, and one pair has
+    as many wins as losses.
+    """
+    bent = np.zeros((5, 5))
+    bent[[0, 3, 3, 1], [2, 2, 1, 3]] = [1, 2, 1, 1]
     chain = np.diag(np.ones(6), 1)
     order = rng.permutation(7)
     islands = np.zeros((6, 6))
@@ -372,6 +414,7 @@ def _coverage(rng: np.random.Generator) -> list[Case]:
     return [
         case(islands),
         case(hermits),
+        case(bent),
         case(chain[np.ix_(order, order)]),
         case(islands[np.ix_(shuffled, shuffled)]),
         case(whole),
@@ -398,6 +441,22 @@ identified = function_task(
             ]
         ),
         "wins are followed one way only: a vote compares both of its responses.": _reach,
+        "wins are followed down or up only: two that beat the same one, or lost to it, are "
+        "compared by it.": lambda w: _reach(w) | _reach(w).T,
+        "as many wins as losses tell something too: that two rewards are equal.": (
+            lambda w: _known(w * (w != w.T))
+        ),
+        "chains of exactly so many steps count here: shorter ones must count too.": OneOf(
+            [
+                lambda w: _exactly(w, len(w) - 1),
+                lambda w: _exactly(w, len(w) - 1) | np.eye(len(w), dtype=bool),
+                lambda w: _exactly(w, len(w)),
+                lambda w: _exactly(w, len(w)) | np.eye(len(w), dtype=bool),
+            ]
+        ),
+        "some chains are missed: of three nested loops, that over the response between is the "
+        "outermost.": _one_pass,
+        "the number of compared pairs does not decide: which differences do chains tell?": _counted,
         "this asks for wins in both directions, as a finite estimate does; "
         "to tell a difference one vote is enough.": lambda w: _reach(w) & _reach(w).T,
         "the diagonal: the difference of a reward to itself is known.": (
@@ -535,7 +594,14 @@ twin = function_task(
             lambda p, g, m: softmax(np.log(p) + m * _in(p, g))
         ),
         "these are logarithms: the policy is asked for.": lambda p, g, m: np.log(_twin(p, g, m)),
-        "the rest is as before, so this does not sum to 1: it must shrink or grow.": _group_alone,
+        "the first responses are taken for the group: `group` says which ones they are.": (
+            lambda p, g, m: _twin(p, range(len(g)), m)
+        ),
+        "logarithms are multiplied here: the factors belong to the probabilities.": (
+            lambda p, g, m: softmax(np.log(p) * _twin(p, g, m) / p)
+        ),
+        "the rest is as before, so this does not sum to 1: it must shrink or grow (is its mass "
+        "read before the group is changed?).": _group_alone,
         "normalising at the end moved the mass of the group away from `mass`.": _renormalised,
         "the group has the mass of the rest: are the two swapped?": (
             lambda p, g, m: _twin(p, g, 1 - m)
@@ -670,7 +736,7 @@ dragging_features = function_task(
         "the policy beyond that of the chosen response?": (
             lambda policy, chosen, rejected: np.eye(len(policy))
         ),
-        "both rise: the others must move with the step, not against it.": (
+        "both rise: the others must move with the step, not against it (are the two swapped?).": (
             _others_at(lambda p, others: -2 * p / others)
         ),
         "the chosen response stands still: a little more of the same.": (
@@ -714,6 +780,10 @@ def _repaired_reward(wins: Floats, extra: float) -> Any:
     return preferences.fit_bradley_terry(wins + extra * _pairs(wins))
 
 
+def _repaired_rates(wins: Floats, extra: float) -> Any:
+    return (wins + extra) / (wins + wins.T + 2 * extra) * _pairs(wins)
+
+
 def _shares(wins: Floats, ref: Floats, *, beta: float, extra: float) -> Any:
     votes = (wins + extra * _pairs(wins)).sum(axis=1)
     return votes / votes.sum()
@@ -731,11 +801,45 @@ def _broken(rng: np.random.Generator) -> list[Case]:
     ]
 
 
+def _descended(steps: int, rate: float) -> Function:
+    """The repair with a fit of so many steps down the mean loss."""
+
+    def policy(wins: Floats, ref: Floats, *, beta: float, extra: float) -> Any:
+        votes = wins + extra * _pairs(wins)
+        r = np.zeros(len(wins))
+        for _ in range(steps):
+            pull = votes * expit(r[None, :] - r[:, None])
+            r = r + rate * (pull.sum(axis=1) - pull.sum(axis=0)) / votes.sum()
+        return _tilted_by(r, ref, beta)
+
+    return policy
+
+
+def _tilted_by(reward: Floats, ref: Floats, beta: float) -> Any:
+    return softmax(np.log(ref) + reward / beta)
+
+
+def _no_fit(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """Votes that cannot be fitted are told what they lack."""
+    for said, sentence in UNFIT.items():
+        if fault and said in fault:
+            return sentence
+    return fault
+
+
+UNFIT = {
+    "connected comparison graph": "the fit raises ValueError, as some responses are not connected "
+    "yet: pairs that nobody compared get `extra` wins too.",
+    "no finite estimate": "the fit raises ValueError, as some responses never lost to the others: "
+    "in every pair both get `extra` wins.",
+}
+
 repaired = function_task(
     "repaired",
     truth=_trained,
     cases=_broken,
     tolerance=1e-6,
+    then=_no_fit,
     mistakes={
         "half of the extra votes are missing: `extra` wins are added in each direction.": (
             _fitted(lambda w, e: e / 2 * _pairs(w))
@@ -758,6 +862,30 @@ repaired = function_task(
         "the reference is missing: the policy is the reference tilted by the rewards.": (
             lambda w, ref, *, beta, extra: softmax(_repaired_reward(w, extra) / beta)
         ),
+        "this is a softmax of the rewards: where are the reference and beta?": (
+            lambda w, ref, *, beta, extra: softmax(_repaired_reward(w, extra))
+        ),
+        "win rates are fitted here: a pair with more votes must weigh more.": (
+            lambda w, ref, *, beta, extra: _tilted_by(
+                preferences.fit_bradley_terry(_repaired_rates(w, extra)), ref, beta
+            )
+        ),
+        "log-odds are averaged here, however many votes they are from: fit rewards.": (
+            lambda w, ref, *, beta, extra: _tilted_by(
+                np.log((w + extra) / (w.T + extra)).mean(axis=1), ref, beta
+            )
+        ),
+        "the extra wins go by the reference: every response gets `extra`.": OneOf(
+            lambda w, ref, *, beta, extra, size=size: _tilted_by(
+                preferences.fit_bradley_terry(w + extra * size(ref) * ref[:, None] * _pairs(w)),
+                ref,
+                beta,
+            )
+            for size in (len, lambda ref: 1)
+        ),
+        "the fit has not arrived: so few small steps end short of the rewards that fit.": OneOf(
+            _descended(steps, rate) for steps in (10, 100) for rate in (0.1, 0.5, 1.0)
+        ),
         "beta multiplies the rewards: it must divide them.": (
             lambda w, ref, *, beta, extra: _trained(w, ref, beta=1 / beta, extra=extra)
         ),
@@ -766,15 +894,13 @@ repaired = function_task(
             lambda w, ref, *, beta, extra: _repaired_reward(w, extra)
         ),
         "these are logarithms: the policy is asked for.": (
-            lambda w, ref, *, beta, extra: log_softmax(
-                np.log(ref) + _repaired_reward(w, extra) / beta
-            )
+            lambda w, ref, *, beta, extra: np.log(_tilted_by(_repaired_reward(w, extra), ref, beta))
         ),
         "all wins against all losses mix strong opponents with weak ones: fit rewards.": (
-            lambda w, ref, *, beta, extra: softmax(
-                np.log(ref)
-                + np.log((w + extra * _pairs(w)).sum(axis=1) / (w + extra * _pairs(w)).sum(axis=0))
-                / beta
+            lambda w, ref, *, beta, extra: _tilted_by(
+                np.log((w + extra * _pairs(w)).sum(axis=1) / (w + extra * _pairs(w)).sum(axis=0)),
+                ref,
+                beta,
             )
         ),
         "these are shares of the wins: a win over a strong response says more; fit rewards.": (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpo_edu.grading import NOT_YET, Case, OneOf, Task, case, function_task, is_blank
+from dpo_edu.grading import NOT_YET, Case, OneOf, Task, case, function_task, is_blank, known
 
 Floats = NDArray[np.float64]
 Given = dict[str, Any]
@@ -101,6 +101,14 @@ def _loss_of(margin: Callable[[Any, Any, float], Any]) -> Any:
     return _but(loss=lambda won, lost, beta: np.logaddexp(0, -margin(won, lost, beta)).mean())
 
 
+def _bare_chosen(won: Floats, _: Floats, beta: float) -> Any:
+    return (won / beta).mean()
+
+
+def _bare_rejected(_: Floats, lost: Floats, beta: float) -> Any:
+    return (lost / beta).mean()
+
+
 def _accuracy_of_policy(w: Floats, x: Floats, ref_w: Floats, ref_x: Floats, *, beta: float) -> Any:
     return [*_columns(w, x, ref_w, ref_x, beta=beta)[:4], float((w > x).mean())]
 
@@ -177,8 +185,19 @@ columns = function_task(
         "these are sums over the pairs: a log has means.": (
             lambda *given, beta: [len(given[0]) * x for x in _columns(*given, beta=beta)]
         ),
-        "beta is missing: rewards are beta times log-ratios.": (
-            lambda *given, beta: _columns(*given, beta=1.0)
+        "the loss is a sum over the pairs: a log has its mean.": (
+            _but(loss=lambda won, lost, _: np.logaddexp(0, lost - won).sum())
+        ),
+        "beta is missing: rewards are beta times log-ratios.": OneOf(
+            [
+                lambda *given, beta: _columns(*given, beta=1.0),
+                _but(chosen=_bare_chosen, rejected=_bare_rejected),
+                _but(
+                    chosen=_bare_chosen,
+                    rejected=_bare_rejected,
+                    margin=lambda won, lost, beta: ((won - lost) / beta).mean(),
+                ),
+            ]
         ),
         "the reference is missing: rewards are log-ratios, not log-probabilities.": (
             lambda w, x, ref_w, ref_x, *, beta: _columns(w, x, 0 * w, 0 * x, beta=beta)
@@ -242,13 +261,14 @@ columns = function_task(
             _but(loss=lambda won, lost, _, m=m: np.logaddexp(0, np.clip(lost - won, -m, m)).mean())
             for m in (20, 30, 50, 100, 500, 700)
         ),
-        "an epsilon under the logarithm changes every loss and caps the large ones.": OneOf(
+        "an epsilon under the logarithm caps the loss of a pair that is lost by far.": OneOf(
             _but(
-                loss=lambda won, lost, _, e=10.0**-n: (
-                    -np.log(1 / (1 + np.exp(lost - won)) + e).mean()
+                loss=lambda won, lost, _, e=10.0**-n, keep=keep: (
+                    -np.log(keep(1 / (1 + np.exp(lost - won)), e)).mean()
                 )
             )
-            for n in (6, 8, 9, 10, 12)
+            for n in (6, 7, 8, 9, 10, 12, 15)
+            for keep in (np.add, np.maximum, lambda chance, e: np.clip(chance, e, 1 - e))
         ),
         "exp overflows where a pair is lost by a thousand: np.logaddexp does not.": (
             _but(loss=lambda won, lost, _: np.log(1 + np.exp(lost - won)).mean())
@@ -277,10 +297,15 @@ def _fitted(logps: Floats, rewards: Floats) -> Any:
     return moved @ rewards / (moved @ moved) if moved.any() else rewards[0] / (2 * logps[0])
 
 
+def _row_by_row(logps: Floats, rewards: Floats) -> Any:
+    """The mean quotient of rows that follow one another."""
+    return (np.diff(rewards) / np.diff(logps)).mean()
+
+
 def _evaluations(rng: np.random.Generator) -> list[Case]:
     """Logs from the first step on and from later; something in them stands still.
 
-    A column, the margin, the sum of both columns, or all in the first two rows.
+    A column, the margin, the sum of both columns, or all in the first two rows or the last two.
     """
 
     def log(w: list[float], x: list[float], ref: tuple[float, float], beta: float) -> Case:
@@ -298,6 +323,7 @@ def _evaluations(rng: np.random.Generator) -> list[Case]:
         log([a + 1, a - 1], [b - 3, b - 8], (a, b), beta),
         log([a + 1, a + 2, a + 5], [b - 1, b - 2, b - 5], (a, b), beta),
         log([a - 1, a - 1, a - 3], [b - 2, b - 2, b - 9], (a, b), beta),
+        log([a - 1, a - 3, a - 3], [b - 2, b - 9, b - 9], (a, b), beta),
     ]
 
 
@@ -340,16 +366,24 @@ beta_of_log = function_task(
             [
                 _quotient(lambda w, x, won, lost: won[-1], lambda w, x, *_: w[-1] - w[0]),
                 _quotient(lambda w, x, won, lost: lost[-1], lambda w, x, *_: x[-1] - x[0]),
+                _quotient(
+                    lambda w, x, won, lost: np.hypot(won[-1], lost[-1]),
+                    lambda w, x, *_: np.hypot(w[-1] - w[0], x[-1] - x[0]),
+                ),
             ]
+        ),
+        "the covariance is divided by n - 1, the variance by n: divide both alike.": (
+            lambda *columns: _slope(*columns) * len(columns[0]) / (len(columns[0]) - 1)
+        ),
+        "a mean of quotients from row to row has 0/0 in it where two rows are alike.": (
+            lambda w, x, won, lost: _row_by_row(*((w, won) if np.ptp(w) else (x, lost)))
         ),
         "a quotient of zeros is nan: leave out the column that stands still.": OneOf(
             [
                 lambda w, x, won, lost: np.mean(
                     [(won[-1] - won[0]) / (w[-1] - w[0]), (lost[-1] - lost[0]) / (x[-1] - x[0])]
                 ),
-                lambda w, x, won, lost: (
-                    ((np.diff(won) / np.diff(w)).mean() + (np.diff(lost) / np.diff(x)).mean()) / 2
-                ),
+                lambda w, x, won, lost: (_row_by_row(w, won) + _row_by_row(x, lost)) / 2,
             ]
         ),
         "only the chosen column is used, and here it stands still: what else moves?": OneOf(
@@ -405,6 +439,9 @@ beta_of_log = function_task(
                 _quotient(lambda w, x, won, lost: won[1] - won[0], lambda w, x, *_: w[1] - w[0]),
                 _quotient(lambda w, x, won, lost: lost[1] - lost[0], lambda w, x, *_: x[1] - x[0]),
             ]
+        ),
+        "only the last two rows are used, and here nothing moves between them.": (
+            lambda *columns: _slope(*(column[-2:] for column in columns))
         ),
         "only the margin is used, and here it stands still: what else moves?": OneOf(
             [
@@ -476,6 +513,14 @@ def _unlike_among_all(put: Floats, _: Floats) -> Floats:
 def _alike(put: Floats, _: Floats) -> Floats:
     """Only pairs of twice the same answer."""
     return np.asarray(put * np.eye(len(put)))
+
+
+def _any_other(policy: Floats, ref: Floats, writers: Floats, prefer: Floats, *, beta: float) -> Any:
+    """As if each answer of the writers met all answers equally often."""
+    seen, wins = writers > 0, prefer.mean(axis=1)
+    won, lost = writers * wins, writers * (1 - wins)
+    weight = won / won.sum() + lost / lost.sum()
+    return float(-(weight[seen] @ np.log(policy[seen] / ref[seen])) / 2)
 
 
 def _scaled(factor: Callable[[float], float]) -> Any:
@@ -566,6 +611,10 @@ meter = function_task(
         "every answer counts alike here: it should count as often as it is written.": (
             lambda policy, ref, writers, prefer, *, beta: np.log(ref / policy).mean()
         ),
+        "this is the logarithm of a mean ratio: take the logarithm of each, then the mean.": (
+            lambda policy, ref, writers, prefer, *, beta: -np.log(writers @ (policy / ref))
+        ),
+        "the other answer of a pair is not any one alike: the writers wrote it, too.": _any_other,
         "this is in bits: nats have the natural logarithm.": _scaled(lambda beta: 1 / np.log(2)),
         "an epsilon changes every log-ratio: leave out what nobody writes instead.": OneOf(
             lambda policy, ref, writers, prefer, *, beta, e=10.0**-n: (
@@ -642,21 +691,33 @@ def _by_name(answer: Any, names: list[str]) -> dict[str, Any] | None:
 
 
 def _words_fault(
-    answer: Any, names: list[str], words: tuple[str, ...]
-) -> tuple[dict[str, Any], str | None]:
-    """The words of an answer by name, and what is wrong with their form."""
+    answer: Any,
+    truth: dict[str, str],
+    words: tuple[str, ...],
+    mistakes: Mapping[str, Any],
+    otherwise: Callable[[str, dict[str, Any]], str],
+) -> str | None:
+    """What is wrong with the words by name: the form, a known mistake, or what `otherwise` says.
+
+    It is told the first name with a wrong word, and all the words.
+    """
     if is_blank(answer):
-        return {}, NOT_YET
-    found = _by_name(answer, names)
+        return NOT_YET
+    found = _by_name(answer, list(truth))
     if found is None:
-        return {}, f"expected a word for each of {', '.join(names)}."
+        return f"expected a word for each of {', '.join(truth)}."
     if any(is_blank(word) for word in found.values()):
-        return found, NOT_YET
+        return NOT_YET
     strange = [word for word in found.values() if word not in words]
     if strange:
         said = ", ".join(f'"{word}"' for word in words)
-        return found, f"{strange[0]!r:.40} is none of the words {said}."
-    return found, None
+        return f"{strange[0]!r:.40} is none of the words {said}."
+    if found == truth:
+        return None
+    for sentence, mistaken in known(mistakes):
+        if found == mistaken:
+            return sentence
+    return otherwise(next(name for name in truth if found[name] != truth[name]), found)
 
 
 def _exchanged(truth: dict[str, str], first: str, second: str) -> dict[str, str]:
@@ -682,19 +743,14 @@ def _mistaken_slips(given: Given) -> dict[str, Any]:
 
 
 def _trainers_fault(answer: Any, _: np.random.Generator, given: Given) -> str | None:
-    truth = _slips_of(given)
-    found, fault = _words_fault(answer, list(truth), SLIPS)
-    if fault is not None or found == truth:
-        return fault
-    for sentence, mistaken in _mistaken_slips(given).items():
-        if found == mistaken:
-            return sentence
-    name = next(name for name in truth if found[name] != truth[name])
-    told = _five(given)[found[name]]
-    return (
-        f'"{found[name]}" makes the loss {told:.4f} on these pairs, and trainer {name} printed '
-        f"{given['printed'][name]:.4f}."
-    )
+    def otherwise(name: str, found: dict[str, Any]) -> str:
+        told = _five(given)[found[name]]
+        return (
+            f'"{found[name]}" makes the loss {told:.4f} on these pairs, and trainer {name} printed '
+            f"{given['printed'][name]:.4f}."
+        )
+
+    return _words_fault(answer, _slips_of(given), SLIPS, _mistaken_slips(given), otherwise)
 
 
 def _first_lines() -> dict[str, float]:
@@ -818,18 +874,15 @@ def _mistaken_causes(given: Given) -> dict[str, Any]:
 
 
 def _causes_fault(answer: Any, _: np.random.Generator, given: Given) -> str | None:
-    truth = _causes_of(given)
-    found, fault = _words_fault(answer, list(truth), CAUSES)
-    if fault is not None or found == truth:
-        return fault
-    for sentence, mistaken in _mistaken_causes(given).items():
-        if found == mistaken:
-            return sentence
-    twice = [word for word in CAUSES if list(found.values()).count(word) > 1]
-    if twice:
-        return f'"{twice[0]}" stands more than once: each cause has one log.'
-    name = next(name for name in truth if found[name] != truth[name])
-    return f'log {name} is not "{found[name]}": read its step 0, then its last row beside the end.'
+    def otherwise(name: str, found: dict[str, Any]) -> str:
+        twice = [word for word in CAUSES if list(found.values()).count(word) > 1]
+        if twice:
+            return f'"{twice[0]}" stands more than once: each cause has one log.'
+        return (
+            f'log {name} is not "{found[name]}": read its step 0, then its last row beside the end.'
+        )
+
+    return _words_fault(answer, _causes_of(given), CAUSES, _mistaken_causes(given), otherwise)
 
 
 LOGS = _logs(np.random.default_rng(7))
@@ -949,14 +1002,11 @@ def _experiments_fault(answer: Any, _: np.random.Generator, given: Given) -> str
         return "the healthy run raises no suspicion: name a test for the three others."
     if isinstance(answer, Mapping) and {str(key) for key in answer} != set(truth):
         return "expected a word for each faulty log, under its letter."
-    found, fault = _words_fault(answer, list(truth), EXPERIMENTS)
-    if fault is not None or found == truth:
-        return fault
-    for sentence, mistakes in _mistaken_experiments(given).items():
-        if found in (mistakes if isinstance(mistakes, OneOf) else (mistakes,)):
-            return sentence
-    name = next(name for name in truth if found[name] != truth[name])
-    return f'log {name}: "{found[name]}" comes out there as in the healthy run.'
+
+    def otherwise(name: str, found: dict[str, Any]) -> str:
+        return f'log {name}: "{found[name]}" comes out there as in the healthy run.'
+
+    return _words_fault(answer, truth, EXPERIMENTS, _mistaken_experiments(given), otherwise)
 
 
 experiments = Task(

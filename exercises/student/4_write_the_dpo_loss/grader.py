@@ -68,7 +68,8 @@ margin = function_task(
         "the reference is missing: where policy and reference agree, s must be 0.": (
             lambda w, x, rw, rx, *, beta: beta * (w - x)
         ),
-        "the reference's difference is added: where policy and reference agree, s must be 0.": (
+        "the reference's difference is added, or each response meets the other's reference: where "
+        "policy and reference agree, s must be 0.": (
             lambda w, x, rw, rx, *, beta: beta * (w - x + rw - rx)
         ),
         "the sign: s grows with the policy's log pi(y_w); is chosen swapped with rejected, or "
@@ -188,8 +189,8 @@ def _flat_or_noisy(answer: Function, fault: str | None, cases: list[Case]) -> st
     """What hides an overflow is told as such; what is right must be so without a warning."""
     if fault not in (None, NOT_YET) and _levels_off(answer):
         return (
-            "it levels off where the policy is most wrong: an epsilon or a clip hides the overflow "
-            "and ends the learning there."
+            "it levels off where the policy is most wrong: an epsilon or a clip or a number in "
+            "place of inf hides the overflow and ends the learning there."
         )
     return fault or _warning(answer, cases[-1])
 
@@ -214,7 +215,9 @@ pair_loss = function_task(
         "this is the hinge max(0, -s): near s = 0 it differs from -log sigma(s).": (
             lambda s: np.maximum(0, -s)
         ),
-        "this logarithm has base 2: nats are asked for.": lambda s: -log_expit(s) / np.log(2),
+        "this logarithm has base 2: nats are asked for.": OneOf(
+            [lambda s: -log_expit(s) / np.log(2), lambda s: np.logaddexp2(0, -s)]
+        ),
         "this logarithm has base 10: nats are asked for.": lambda s: -log_expit(s) / np.log(10),
         "s = 0, where every training starts, is left out: the loss there is log 2.": OneOf(
             [
@@ -228,6 +231,9 @@ pair_loss = function_task(
                 lambda s: np.maximum(0, -s) + np.exp(-np.abs(s)),
                 lambda s: np.exp(-s),
             ]
+        ),
+        "-s stands for every s < 0: far below 0 it is nearly the loss, near 0 it is not.": (
+            lambda s: np.where(s < 0, -s, _softplus(s))
         ),
         "the part max(0, -s) is missing: where the policy is wrong the loss grows like -s.": (
             lambda s: np.log1p(np.exp(-np.abs(s)))
@@ -267,6 +273,7 @@ NAMES = (
     "weight as s goes to -inf",
 )
 PUBLISHED = 0.3  # beta
+AT_BETA = "this is taken at s = beta: the ratio is 1 there, and s holds its logarithm."
 WITHOUT_BETA = "beta is missing: the weight is beta sigma(-s)."
 
 
@@ -285,6 +292,7 @@ def _mistaken_at_the_reference(beta: float) -> tuple[dict[str, float], ...]:
             "this is the logarithm to base 10.": float(np.log10(2)),
             "this is the logarithm to base 2.": 1.0,
             "the loss itself has no factor beta: s is 0 for every beta.": beta * float(np.log(2)),
+            AT_BETA: float(np.log1p(np.exp(-beta))),
         },
         {
             WITHOUT_BETA: 0.5,
@@ -296,6 +304,7 @@ def _mistaken_at_the_reference(beta: float) -> tuple[dict[str, float], ...]:
             "this is the loss times beta: the weight holds sigma, no logarithm.": (
                 beta * float(np.log(2))
             ),
+            AT_BETA: beta * float(expit(-beta)),
         },
     )
 
@@ -351,7 +360,7 @@ def _landmarks_fault(answer: Any, _: np.random.Generator, beta: float) -> str | 
         return NOT_YET
     rows = zip(NAMES, answer, _landmarks(beta), _mistaken(beta), strict=True)
     for name, found, truth, mistakes in rows:
-        # Three digits are enough, and the nearest mistake is more than 0.01 away.
+        # Three digits are enough, and the nearest mistake is more than 0.002 away.
         fault = value_fault(found, truth, mistakes, tolerance=1e-3)
         if fault is not None and same(found, _landmark_of(LECTURES, name), 1e-3):
             fault = f"beta is {beta} here, not {LECTURES} as in the lecture."
@@ -420,9 +429,8 @@ gradient = function_task(
         "both signs are the wrong way round: does the loss grow or fall as log pi(y_w) rises?": (
             _both(lambda s, b: -b * expit(-s))
         ),
-        "log pi(y_l) enters s with a minus: the second sign is wrong.": (
-            lambda s, *, beta: (-beta * expit(-s), -beta * expit(-s))
-        ),
+        "log pi(y_l) enters s with a minus: the second sign is wrong. (Are both one array, changed "
+        "in place?)": (lambda s, *, beta: (-beta * expit(-s), -beta * expit(-s))),
         "log pi(y_w) enters s with a plus: the first sign is wrong.": (
             lambda s, *, beta: (beta * expit(-s), beta * expit(-s))
         ),
@@ -551,12 +559,27 @@ def _part(number: int) -> Function:
     return through
 
 
+def _of_the_margin(loss: Function) -> Function:
+    """A torch loss as a NumPy function of the margin."""
+
+    def of(s: Floats) -> Any:
+        w, nil = torch.tensor(s), torch.zeros(s.shape, dtype=torch.float64)
+        return _untensored(loss(w, nil, nil, nil, beta=1.0))
+
+    return of
+
+
 def _in_parts(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
     """Where an unknown mistake shows first: in the loss or in one of its derivatives."""
     if fault is not None and "detach().numpy()" in fault:
         return "NumPy passes no gradient on, and detach() cuts it off: use torch's functions."
     if fault is None or not fault.startswith(("for ", "close")):
         return fault
+    if _levels_off(_of_the_margin(answer)):
+        return (
+            "an epsilon or a clamp hides log 0: the loss levels off where the policy is most "
+            "wrong, and its gradient ends there."
+        )
     for number, name in enumerate(("the loss", "its derivative by log pi(y_w)", "by log pi(y_l)")):
         part, answered = _part(number), _traced(answer)
         truth = part(_hand_made)
@@ -605,23 +628,6 @@ dpo_loss = function_task(
                 _of(lambda s: torch.where(s > -30, torch.log1p(torch.exp(-s)), -s)),
             ]
         ),
-        "an epsilon or a clamp hides log 0: the loss levels off where the policy is most wrong, "
-        "and its gradient ends there.": OneOf(
-            [
-                *(
-                    _of(lambda s, e=10.0**-place: -torch.log(torch.sigmoid(s) + e))
-                    for place in range(5, 16)
-                ),
-                *(
-                    _of(lambda s, e=10.0**-place: -torch.log(torch.sigmoid(s).clamp(min=e)))
-                    for place in range(5, 16)
-                ),
-                *(
-                    _of(lambda s, most=most: -logsigmoid(s.clamp(-most, most)))
-                    for most in (10.0, 20.0, 30.0, 50.0, 100.0)
-                ),
-            ]
-        ),
         "brackets are missing: the reference's chosen is taken off, its rejected is added.": (
             lambda w, x, rw, rx, *, beta: -logsigmoid(beta * (w - x - rw - rx))
         ),
@@ -666,6 +672,15 @@ dpo_loss = function_task(
         ),
         "beta stands in front of the loss: it belongs inside sigma.": (
             lambda w, x, rw, rx, *, beta: -beta * logsigmoid(w - x - rw + rx)
+        ),
+        "the loss is multiplied by beta, which belongs inside sigma only.": (
+            lambda w, x, rw, rx, *, beta: -beta * logsigmoid(_margin_of(w, x, rw, rx, beta))
+        ),
+        "the loss is divided by beta: softplus with a beta of its own does that.": (
+            lambda w, x, rw, rx, *, beta: -logsigmoid(_margin_of(w, x, rw, rx, beta)) / beta
+        ),
+        "this is a softmax over the pairs: each vote has its own sigma.": (
+            _of(lambda s: -s.log_softmax(0))
         ),
         "the reference is missing: where policy and reference agree the loss must be the same "
         "for all pairs.": lambda w, x, rw, rx, *, beta: -logsigmoid(beta * (w - x)),
@@ -784,6 +799,14 @@ def _in_numpy(answer: Function) -> Function:
     return function
 
 
+RAGGED = "responses differ in length: what the mask picks out is no table with a row for each."
+
+
+def _ragged(answer: Function, fault: str | None, cases: list[Case]) -> str | None:
+    """What torch says of a reshape into rows of equal length."""
+    return RAGGED if fault and ", -1]' is invalid for input of size" in fault else fault
+
+
 sequence_log_probs = function_task(
     "sequence_log_probs",
     truth=_token_by_token,
@@ -791,8 +814,10 @@ sequence_log_probs = function_task(
     far=_large_logits,
     tolerance=1e-5,
     through=_in_numpy,
+    then=_ragged,
     alone=True,
     mistakes={
+        RAGGED: lambda z, y, m: _shifted(z, y)[m[:, 1:]].reshape(len(y), -1).sum(-1),
         "this is the mean over the tokens: the chain rule adds logarithms up, and the mean has "
         "another optimum.": lambda z, y, m: (_shifted(z, y) * m[:, 1:]).sum(-1) / m.sum(-1),
         "prompt and padding are counted too: only places where the mask is True belong to y.": (

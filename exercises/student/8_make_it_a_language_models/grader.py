@@ -100,6 +100,21 @@ def _one_padding(tokens: Ints, prompt: Ints, *, end: int) -> Any:
     return counts | np.pad(counts[:, :-1], ((0, 0), (1, 0)))
 
 
+def _cut_without_any(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    is_cut = ~(tokens == end).any(axis=1, keepdims=True)
+    return _to_the_first_found(tokens, prompt, end=end) | (_after(tokens, prompt) & is_cut)
+
+
+def _all_but_one(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    written = tokens.shape[1] + 1 - (tokens == end).sum(axis=1)
+    return _after(tokens, prompt) & (np.arange(tokens.shape[1]) < written[:, None])
+
+
+def _to_the_run(tokens: Ints, prompt: Ints, *, end: int) -> Any:
+    run = (tokens == end)[:, ::-1].cumprod(axis=1).sum(axis=1)
+    return _after(tokens, prompt) & (np.arange(tokens.shape[1]) <= tokens.shape[1] - run[:, None])
+
+
 def _any_end(tokens: Ints, prompt: Ints, *, end: int) -> Any:
     return _after(tokens, prompt) & _until(tokens == end)
 
@@ -113,15 +128,17 @@ def _written(rng: np.random.Generator, length: int, words: int, end: int) -> Cas
     """Rows of all kinds; whatever the draw, each kind is there.
 
     With padding; without, as the end token stands last; cut, without an end token; no word but the
-    end token; an end token in the prompt; a prompt that leaves one place; one that leaves none.
+    end token; an end token in the prompt; a prompt that leaves one place; one that leaves none; a
+    prompt whose last token is the end token that stands alone after it; cut, with an end token in
+    the prompt.
     """
     others = [word for word in range(words) if word != end]
-    prompt = np.array([1, 2, 3, 2, 4, length - 1, length])
-    ends = [3, length - 1, length, 2, 6, length - 1, length]
-    tokens = rng.choice(others, size=(7, length))
+    prompt = np.array([1, 2, 3, 2, 4, length - 1, length, 2, 3])
+    ends = [3, length - 1, length, 2, 6, length - 1, length, 1, length]
+    tokens = rng.choice(others, size=(9, length))
     for row, place in enumerate(ends):
         tokens[row, place:] = end
-    tokens[4, [1, 3]] = tokens[6, 0] = end
+    tokens[4, [1, 3]] = tokens[6, 0] = tokens[8, 1] = end
     return case(tokens, prompt, end=end)
 
 
@@ -171,7 +188,13 @@ counted = function_task(
             lambda tokens, prompt, *, end: tokens != end
         ),
         "an end token inside the prompt ends nothing: look for the first one after it.": OneOf(
-            [_any_end, _to_the_first_of_all]
+            [_any_end, _to_the_first_of_all, _cut_without_any]
+        ),
+        "end tokens of the prompt are taken for padding: that comes after the response only.": (
+            _all_but_one
+        ),
+        "a run of end tokens may begin in the prompt: look for the first one after it.": (
+            _to_the_run
         ),
         "the first token of the response is lost: it stands at place `prompt`.": OneOf(
             [_shifted(1), _late_altogether]
@@ -426,6 +449,13 @@ token_logps = function_task(
         "0 times minus infinity is nan: choose with np.where instead of multiplying.": _scored(
             _log_softmax, keep=lambda values, counts: values * counts
         ),
+        "an epsilon under the logarithm caps it: minus infinity may come out.": (
+            OneOf(
+                _scored(lambda logits, e=10.0**-n, keep=keep: np.log(keep(softmax(logits, -1), e)))
+                for n in (6, 8, 9, 10, 12, 15)
+                for keep in (np.add, np.maximum)
+            )
+        ),
         "what does not count is to be 0.": OneOf(
             _scored(_log_softmax, keep=lambda values, counts, w=w: np.where(counts, values, w))
             for w in (np.nan, -np.inf, 1.0)
@@ -519,6 +549,16 @@ def _the_level(reward: Floats, ref: Floats, lengths: Ints, *, beta: float) -> An
     return np.log(policy[best] / ref[best]) / lengths[best] - reward[best] / beta
 
 
+def _above(least: float) -> Function:
+    """What a search finds that does not look below some c."""
+
+    def policy(reward: Floats, ref: Floats, lengths: Ints, *, beta: float) -> Any:
+        c = max(least, _the_level(reward, ref, lengths, beta=beta))
+        return np.exp(_log(ref) + lengths * (reward / beta + c))
+
+    return policy
+
+
 def _lengths_tried(rng: np.random.Generator) -> list[Case]:
     """Two responses; several; all of one length; a long one; one that is never written."""
     some, many = np.array([1, 2, 2, 4]), np.array([1, 2, 3, 4, 25])
@@ -538,7 +578,10 @@ def _lengths_tried(rng: np.random.Generator) -> list[Case]:
 def _steep_rewards(rng: np.random.Generator) -> list[Case]:
     lengths = np.array([1, 5, 40])
     reward = np.array([30.0, 0.0, 2.0]) + rng.normal()
-    return [case(reward, np.array([0.2, 0.3, 0.5]), lengths, beta=0.1)]
+    return [
+        case(reward, np.array([0.2, 0.3, 0.5]), lengths, beta=0.1),
+        case(reward[[1, 0, 2]], np.array([0.5, 0.0, 0.5]), lengths, beta=0.1),
+    ]
 
 
 def _of_a_search(_: Function, fault: str | None, __: list[Case]) -> str | None:
@@ -547,6 +590,8 @@ def _of_a_search(_: Function, fault: str | None, __: list[Case]) -> str | None:
         return f"{fault} At both ends of your bracket the sign is the same: let it grow."
     if fault and "is NaN; solver" in fault:
         return f"{fault} Leave responses with pi_ref = 0 out, and add logarithms (logsumexp)."
+    if fault and fault.startswith("it does not sum to 1: divide"):  # which would not be enough
+        return "this does not sum to 1: which c makes it?"
     return fault
 
 
@@ -569,6 +614,22 @@ mean_optimum = function_task(
             ]
         ),
         "this does not sum to 1: which c makes it?": _plain_weights,
+        "this c is that of the sum, -log Z: with the mean another one makes it sum to 1.": OneOf(
+            lambda r, ref, n, *, beta, of=of: of(
+                _log(ref) + n * (r / beta - logsumexp(_log(ref) + r / beta))
+            )
+            for of in (softmax, np.exp)
+        ),
+        "where r / beta is in the hundreds c lies outside your bracket: let it grow.": OneOf(
+            _above(-size) for size in (10, 20, 30, 40, 50, 100, 200)
+        ),
+        "a response with pi_ref = 0 keeps 0, however large its reward: no epsilon instead.": OneOf(
+            lambda r, ref, n, *, beta, e=10.0**-digits, of=of: _at_level(
+                r, of(ref, e), n, beta=beta
+            )
+            for digits in (6, 8, 9, 10, 12, 15, 300)
+            for of in (np.add, np.maximum)
+        ),
         "beta is missing.": lambda r, ref, n, *, beta: _at_level(r, ref, n, beta=1.0),
         "beta multiplies, and should divide.": (
             lambda r, ref, n, *, beta: _at_level(r, ref, n, beta=1 / beta)
@@ -758,6 +819,15 @@ def _naive_difference(q: Floats, ref: Floats, beta: float) -> Any:
     return ref * np.exp((q - _naive_value(q, ref, beta)[:, None]) / beta)
 
 
+def _in_weights(reward: Floats, ref: Floats, *, beta: float) -> Any:
+    rows, total = [], np.ones(ref.shape[1])
+    for place in reversed(range(len(ref))):
+        weight = ref[place] * np.exp(reward[place] / beta) * total
+        total = weight.sum(axis=-1)
+        rows.append(weight / total[:, None])
+    return np.array(rows[::-1])
+
+
 def _top_value(q: Floats, ref: Floats, beta: float) -> Any:
     top = q.max(axis=-1, keepdims=True)
     return top[:, 0] + beta * np.log((ref * np.exp((q - top) / beta)).sum(axis=-1))
@@ -838,10 +908,15 @@ best_chain = function_task(
         "the value is in nats: times beta it has the unit of the reward.": _backward(
             lambda q, ref, b: _log_mean_exp(q, ref, b) / b
         ),
+        "what may follow is added to r / beta, and has the unit of r: divide both by beta.": (
+            lambda reward, ref, *, beta: _backward(later=beta)(reward, ref, beta=beta)
+        ),
         "the reference is missing in the value: it weighs the exponentials.": OneOf(
             [
                 _backward(lambda q, ref, b: _log_mean_exp(q, np.ones(ref.shape), b)),
                 _backward(lambda q, ref, b: _log_mean_exp(q, _uniform(ref), b)),
+                _backward(lambda q, ref, b: _log_mean_exp(q, 1.0 * (ref > 0), b)),
+                _backward(lambda q, ref, b: _log_mean_exp(q, _uniform(ref) * (ref > 0), b)),
             ]
         ),
         "the reference is missing in the policy: it is tilted by exp(Q / beta).": _backward(
@@ -912,7 +987,11 @@ best_chain = function_task(
         ),
         "this is the reference: the reward must move it.": lambda reward, ref, *, beta: ref,
         "exp overflows at rewards in the thousands: take the largest exponent out first.": OneOf(
-            [_backward(_naive_value, _naive_row), _backward(_naive_value, _naive_difference)]
+            [
+                _backward(_naive_value, _naive_row),
+                _backward(_naive_value, _naive_difference),
+                _in_weights,
+            ]
         ),
         "the largest exponent taken out is that of a token that the reference never writes.": OneOf(
             [_backward(_top_value, _top_row), _backward(_top_value, _top_difference)]
@@ -985,6 +1064,18 @@ def _from_the_same_row(p: Floats, q: Floats) -> Any:
     return np.repeat(np.eye(p.shape[1])[[START]], len(p), axis=0)
 
 
+def _anew(p: Floats, q: Floats) -> Any:
+    met = _from_the_same_row(p, q)
+    met[1:] = p[:-1, START]
+    return met
+
+
+def _alike_after_the_first(p: Floats, weight: float = 1.0) -> Any:
+    met = np.full(p.shape[:2], weight)
+    met[0] = np.eye(p.shape[1])[START]
+    return met
+
+
 def _from_all_rows(p: Floats, q: Floats) -> Any:
     met = np.full(p.shape[:2], 1 / p.shape[1])
     for place in range(len(p) - 1):
@@ -1046,11 +1137,18 @@ divergence = function_task(
             [
                 _weighed(lambda p, q: np.ones(p.shape[:2])),
                 _weighed(lambda p, q: np.full(p.shape[:2], 1 / p.shape[1])),
+                _weighed(lambda p, q: _alike_after_the_first(p)),
+                _weighed(lambda p, q: _alike_after_the_first(p, 1 / p.shape[1])),
                 lambda p, q: _divergence_of(p, q).mean(),
             ]
         ),
         "this stays in row 0: only at the first place does token 0 stand before.": _weighed(
             _from_the_same_row
+        ),
+        "how often a token stands before goes on from place to place: here it begins anew with "
+        "row 0 of the place before.": _weighed(_anew),
+        "each place is taken for itself here: what comes depends on the token before.": (
+            lambda p, q: _divergence_of(_one_late(p, p), _one_late(q, q)).sum()
         ),
         "every token stands before place 0 alike here: it is token 0.": _weighed(_from_all_rows),
         "this sums over the token before: the divergence of a row is a sum over its last axis.": (
@@ -1133,8 +1231,9 @@ def _rows_of(met: Function) -> Function:
     """Rows that are met as `met` says of (policy, ref, author)."""
 
     def reading(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> Any:
-        ratio = np.where(author > 0, author * (_log(policy) - _log(ref)), 0).sum(axis=-1)
-        return 2 * beta * (met(policy, ref, author) * ratio).sum()
+        taken = met(policy, ref, author)[:, :, None] * author
+        ratio = np.where(taken > 0, _log(policy) - _log(ref), 0)
+        return 2 * beta * (taken * ratio).sum()
 
     return reading
 
@@ -1151,11 +1250,22 @@ def _with_nan(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> An
     return 2 * beta * (_met(author)[:, :, None] * author * np.log(policy / ref)).sum()
 
 
+def _with_rows_of_nan(policy: Floats, ref: Floats, author: Floats, *, beta: float) -> Any:
+    ratio = np.where(author > 0, author * (_log(policy) - _log(ref)), 0)
+    return 2 * beta * (_met(author)[:, :, None] * ratio).sum()
+
+
 def _authors(rng: np.random.Generator) -> list[Case]:
-    """Pairs of a third author, of the reference, of the policy; responses that end early."""
+    """Pairs of a third author, of the reference, of the policy; responses that end early.
+
+    At last a row that only the author never comes to, where the policy has a 0.
+    """
     third = [_drawn(rng, 3, 3) for _ in range(3)]
     ends = [_drawn(rng, 4, 3, ends=True) for _ in range(3)]
     two = [_drawn(rng, 2, 2) for _ in range(3)]
+    shy = [_drawn(rng, 3, 3) for _ in range(3)]
+    shy[0][1, 1] = [0, 0.4, 0.6]
+    shy[2][0, START] = [0.7, 0, 0.3]
     return [
         case(*two, beta=0.5),
         case(*third, beta=0.1),
@@ -1163,6 +1273,7 @@ def _authors(rng: np.random.Generator) -> list[Case]:
         case(third[0], third[1], third[0].copy(), beta=0.3),
         case(*ends, beta=1.0),
         case(ends[0], ends[1], ends[1].copy(), beta=0.7),
+        case(*shy, beta=0.4),
     ]
 
 
@@ -1211,6 +1322,9 @@ meter = function_task(
             lambda *given, beta, of=of: of(_both_rewards(*given, beta=beta))
             for of in (abs, lambda x: -abs(x), lambda x: max(x, 0.0), lambda x: min(x, 0.0))
         ),
+        "divided by -2 beta these are nats: the mean of chosen + rejected itself is asked for.": (
+            lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=-0.5)
+        ),
         "beta is missing: the log's rewards hold it.": (
             lambda policy, ref, author, *, beta: _both_rewards(policy, ref, author, beta=1.0)
         ),
@@ -1240,9 +1354,18 @@ meter = function_task(
         "every token stands before place 0 alike here: it is token 0.": (
             _rows_of(lambda policy, ref, author: _from_all_rows(author, ref))
         ),
+        "this stays in row 0: only at the first place does token 0 stand before.": (
+            _rows_of(lambda policy, ref, author: _from_the_same_row(author, ref))
+        ),
+        "rows and columns: what is met next is met[t] @ author[t], from token before to token.": (
+            _rows_of(lambda policy, ref, author: _transposed(author, ref))
+        ),
         "the last place is lost.": _rows_of(_but_the_last),
         "the first place is lost.": _rows_of(_but_the_first),
         "0 times log(0/0) is nan: a step that the author never takes counts 0.": _with_nan,
+        "in a row that the author never comes to the policy may have 0: 0 times infinity is nan.": (
+            _with_rows_of_nan
+        ),
     },
 )
 
@@ -1334,6 +1457,22 @@ def _earned_elsewhere(more: int) -> Function:
     return left
 
 
+def _of_kept_length(reward: Floats, ref: Floats, y: Ints, keep: Ints, *, beta: float) -> Any:
+    """As if responses had no more tokens than are kept."""
+    rows = ((k, row[None, :k]) for k, row in zip(keep, y, strict=True))
+    return np.array(
+        [
+            _of_beginnings(reward[:k], ref[:k], row, np.array([k]), beta=beta)[0] if k else 0.0
+            for k, row in rows
+        ]
+    )
+
+
+def _rows_for_columns(reward: Floats, ref: Floats, y: Ints, keep: Ints, *, beta: float) -> Any:
+    right = _of_beginnings(reward, ref, y, keep, beta=beta)
+    return right - _earned(reward, y, keep) + _earned(reward.transpose(0, 2, 1), y, keep)
+
+
 def _after_itself(reward: Floats, ref: Floats, y: Ints, keep: Ints, *, beta: float) -> Any:
     best, place = _backward()(reward, ref, beta=beta), np.arange(len(ref))
     ratio = np.where(ref > 0, _log(best) - np.where(ref > 0, _log(ref), 0), 0)
@@ -1388,6 +1527,22 @@ cut_reward = function_task(
         ),
         "the value is that after the token kept last, not after token 0.": _told(
             lambda earned, values, y, keep: earned + values[keep, START] - values[0, START]
+        ),
+        "the value is that after the token kept last, not after the first one that is lost.": _told(
+            lambda earned, values, y, keep: (
+                earned
+                + values[keep, y[np.arange(len(keep)), np.minimum(keep, y.shape[1] - 1)]]
+                - values[0, START]
+            )
+        ),
+        "the rewards of all tokens are added up here: those of the first `keep` are earned.": (
+            lambda reward, ref, y, keep, *, beta: _earned_elsewhere(len(reward))(
+                reward, ref, y, keep, beta=beta
+            )
+        ),
+        "rows and columns: in reward[t, s, a] the token before comes first.": _rows_for_columns,
+        "this is the best policy of responses with `keep` tokens: pi* was trained on whole ones.": (
+            _of_kept_length
         ),
         "this is the part that was cut off: the first `keep` tokens are counted.": (
             lambda reward, ref, y, keep, *, beta: (
