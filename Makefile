@@ -11,7 +11,7 @@ VENV := .venv/Scripts/python
 endif
 ONE := $(if $(NB),--nb $(NB))
 
-.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky hostile class proofs proof-controls clean lm planted-logs bench picture site pdf browser-test
+.PHONY: help setup run test quick check notebooks docs exercises slides lab lint mutants flaky controls hostile class proofs proof-controls clean lm planted-logs bench picture site pdf browser-test
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1                /p' Makefile | sed 's/^\(.\{20\}\) */\1/'
@@ -71,6 +71,9 @@ lint: setup  ## formatting, style and types
 
 mutants: setup  ## break dpo_edu token by token: what does no test notice? (about an hour)
 	@$(VENV) -m tools.mutants
+
+controls: setup  ## break one formula at a time: every line of evidence must notice (half an hour)
+	@$(VENV) -m tests.falsify $(NB)
 
 hostile: setup  ## try every hostile hand-in on the judge (some minutes; needs bubblewrap)
 	@$(VENV) -m pytest -m hostile tests/test_hostile.py

@@ -209,7 +209,7 @@ def beside_lbfgs() -> list[Row]:
     taken = seconds(runs, rounds=5)
     why = (
         f"Both look at a million pairs in every step; the fit takes 7 instead of {steps}, but half"
-        " of its time are the LU factors of 1,000 × 1,000 matrices."
+        " of its time are the Cholesky factors of 1,000 × 1,000 matrices."
     )
     return [
         replace(over(taken, "L-BFGS", "the fit", 1000, ">= 20"), why=why),

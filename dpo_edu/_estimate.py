@@ -59,7 +59,8 @@ def newton(pair_by_pair: PairByPair, start: Floats, name: str) -> Floats:
         slope = (surprise - surprise.swapaxes(-1, -2)).sum(axis=-1)
         stiffness = weight.sum(axis=-1)
         # The all-ones direction moves no difference; any curvature there makes the system regular.
-        curvature = gauge * stiffness.sum(axis=-1)[..., None, None] - weight
+        total = stiffness.sum(axis=-1)[..., None, None]
+        curvature = np.subtract(gauge * total, weight, out=weight)
         curvature[..., diagonal, diagonal] += stiffness
         try:
             step = _solved(curvature, slope)

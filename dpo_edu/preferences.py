@@ -335,7 +335,9 @@ def _votes(wins: Floats) -> _estimate.PairByPair:
     def pair_by_pair(reward: Floats) -> tuple[Floats, Floats]:
         loss = reward[..., :, None] - reward[..., None, :]
         with np.errstate(over="ignore"):  # sigma of minus the difference; far out it is 0
-            np.reciprocal(1 + np.exp(loss, out=loss), out=loss)
+            np.exp(loss, out=loss)
+        loss += 1
+        np.reciprocal(loss, out=loss)
         # Observed minus expected wins, pair by pair: the difference of the sums would lose digits.
         surprise = wins * loss
         weight = loss * loss.swapaxes(-1, -2)

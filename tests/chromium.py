@@ -168,7 +168,9 @@ class Page:
 
     def picture(self) -> bytes:
         """The whole page as a PNG."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        shot = self.call(
+            "Page.captureScreenshot", captureBeyondViewport=True, optimizeForSpeed=True
+        )
         return base64.b64decode(shot["data"])
 
 

@@ -103,17 +103,14 @@ def slugs() -> list[str]:
     return [notebooks.slug(path) for path in notebooks.numbered() if not notebooks.is_apart(path)]
 
 
-def sufficient(every: list[Control]) -> list[Control]:
-    """As few of the controls as still fell every line, check by check: what the gate runs."""
-    chosen = []
-    for place in dict.fromkeys((c.notebook, c.check) for c in every):
-        own = [c for c in every if (c.notebook, c.check) == place]
-        missing = {line for c in own for line in c.lines}
-        while missing:
-            best = max(own, key=lambda c: len(missing & set(c.lines)))
-            missing -= set(best.lines)
-            chosen.append(best)
-    return chosen
+def one_each(every: list[Control]) -> list[Control]:
+    """For each check the control that fells most of its lines: what the gate runs."""
+    best: dict[tuple[str, str], Control] = {}
+    for control in every:
+        place = (control.notebook, control.check)
+        if place not in best or len(control.lines) > len(best[place].lines):
+            best[place] = control
+    return list(best.values())
 
 
 @cache

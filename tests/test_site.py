@@ -1,6 +1,7 @@
 """The site: its links lead somewhere, and in a real browser every page is whole."""
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -26,6 +27,7 @@ MEGABYTES, SECONDS = 2.0, 1.0  # of a page
 AT = PurePosixPath("notebooks/05_x.ipynb")
 WIDTHS = {"wide": 1280, "phone": 390}
 SCHEMES = {"wide": ("light", "dark"), "phone": ("dark",)}
+COLOURS = ["color-contrast", "link-in-text-block"]  # what another scheme of the same page changes
 PAGES = ["index.html", "play.html", "search.html", "CONTRIBUTING.html", "CHANGELOG.html"]
 PAGES += [f"notebooks/{path.stem}.html" for path in notebooks.numbered()]
 PAGES += [f"docs/{path.stem}.html" for path in sorted((notebooks.ROOT / "docs").glob("*.md"))]
@@ -348,12 +350,16 @@ def flaws(page: Page, address: str) -> list[str]:
     return found + [f"a request: {one}" for one in page.requests if not one.startswith(own)]
 
 
-def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core finds serious or critical in the page that is open."""
+def violations(page: Page, axe: str, rules: list[str] | None = None) -> list[str]:
+    """What axe-core finds serious or critical in the page that is open, by some rules or by all."""
     page.evaluate(f"window.axe ? true : (() => {{ {axe}; return true; }})()")
-    found = page.evaluate("""axe.run(document, {resultTypes: ["violations"]}).then((all) =>
+    options = json.dumps({"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {}))
+    found = page.evaluate(
+        f"axe.run(document, {options})"
+        """.then((all) =>
       all.violations.filter((x) => ["serious", "critical"].includes(x.impact)).map((x) =>
-        `${x.id}: ${x.nodes.slice(0, 3).map((y) => y.html.slice(0, 160)).join(" | ")}`))""")
+        `${x.id}: ${x.nodes.slice(0, 3).map((y) => y.html.slice(0, 160)).join(" | ")}`))"""
+    )
     return [str(text) for text in found]
 
 
@@ -371,9 +377,9 @@ def test_a_page_is_whole(page: Page, home: str, axe: str, name: str) -> None:
         show(page, address, width)
         wrong += [f"{kind}: {text}" for text in flaws(page, address)]
         pictured(page, f"{name.removesuffix('.html').replace('/', '-')}-{kind}")
-        for scheme in SCHEMES[kind]:
+        for scheme, rules in zip(SCHEMES[kind], (None, COLOURS), strict=False):
             page.prefers(color_scheme=scheme)
-            wrong += [f"{kind}, {scheme}: {text}" for text in violations(page, axe)]
+            wrong += [f"{kind}, {scheme}: {text}" for text in violations(page, axe, rules)]
     assert wrong == []
 
 
@@ -427,8 +433,9 @@ def test_a_barrier_is_found(page: Page, axe: str, tmp_path: Path, body: str, fla
     planted(tmp_path, body)
     with chromium.served(tmp_path) as address:
         show(page, f"{address}/page.html", 390)
-        found = violations(page, axe)
+        found, of_colours = violations(page, axe), violations(page, axe, COLOURS)
     assert any(text.startswith(flaw) for text in found)
+    assert bool(of_colours) == (flaw == "color-contrast")
 
 
 def sought(page: Page, address: str, words: str) -> list[str]:

@@ -343,6 +343,42 @@ def test_nbval_finds_what_is_stale(shown: Path, tmp_path: Path, spoil, said: str
     assert f"{failed} failed, {6 - failed} passed" in found
 
 
+@pytest.mark.slow
+def test_what_was_just_executed_is_compared_and_not_executed_again(
+    shown: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "just_executed.ipynb"
+    copy = notebooks.BUILD / "notebooks" / path.name
+    notebook = nbformat.read(shown, 4)
+    notebooks.write(notebook, path)
+    notebook.metadata["executed_as"] = notebooks.digest(notebook)
+    notebook.cells[0].outputs[0].text = "{'another'}\n"
+    notebooks.write(notebook, copy)
+    try:
+        found = under_nbval(path)
+        assert "cell-1: [0].text is stale" in found and "1 failed, 5 passed" in found
+        changed = nbformat.read(path, 4)
+        changed.cells[0].source += "  # as before"
+        notebooks.write(changed, path)
+        assert "6 passed" in under_nbval(path)  # by a run of its own
+    finally:
+        copy.unlink()
+
+
+@pytest.mark.slow
+def test_a_copy_counts_as_long_as_nothing_that_it_depends_on_has_changed(
+    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebooks, "BUILD", tmp_path)
+    assert notebooks.just_executed(shown) is None
+    notebook = nbformat.read(shown, 4)
+    notebook.metadata["executed_as"] = notebooks.digest(notebook)
+    notebooks.write(notebook, tmp_path / "notebooks" / shown.name)
+    assert notebooks.just_executed(shown) == notebook
+    monkeypatch.setattr(notebooks, "foundation", lambda: "another package")
+    assert notebooks.just_executed(shown) is None
+
+
 def test_a_failing_notebook_is_named_with_cell_and_error(tmp_path: Path) -> None:
     path = write_notebook(tmp_path, "x = 1", "x / 0")
     with pytest.raises(notebooks.NotebookFailed) as caught:

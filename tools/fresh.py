@@ -2,7 +2,8 @@
 
 nbval by itself leaves figures and widgets alone and compares outputs kind by kind. With this plugin
 a cell's outputs must be the committed ones in kind, order and text, figures block by block (see
-`tools.check`), and the last cell answers for the state of the notebook's widgets.
+`tools.check`), and the last cell answers for the state of the notebook's widgets. What `make run`
+has executed is not executed again as long as nothing that it depends on has changed.
 """
 
 import base64
@@ -60,12 +61,24 @@ class Widgets:
 
 
 start, receive = plugin.IPyNbFile.setup, plugin.IPyNbFile.get_kernel_message
+execute = plugin.IPyNbCell.runtest
 
 
 def setup(self: plugin.IPyNbFile) -> None:
-    """Start the kernel, with nothing shown yet."""
-    start(self)
+    """Take the copy that was just executed, or start the kernel, with nothing shown yet."""
+    self.copy = notebooks.just_executed(self.path)
+    if self.copy is None:
+        start(self)
     self.fresh, self.widgets = copy.deepcopy(self.nb), Widgets()
+
+
+def runtest(self: plugin.IPyNbCell) -> None:
+    """Execute the cell and compare; if the notebook was just executed, compare alone."""
+    if self.parent.copy is None:
+        return execute(self)
+    (outputs,) = (cell.outputs for cell in self.parent.copy.cells if cell.id == self.cell.id)
+    if not self.compare_outputs(outputs, self.cell.outputs):
+        self.raise_cell_error("Cell outputs differ", "\n".join(self.comparison_traceback))
 
 
 def get_kernel_message(self: plugin.IPyNbFile, *given: Any, **named: Any) -> Any:
@@ -82,7 +95,9 @@ def compare_outputs(self: plugin.IPyNbCell, test: Any, ref: Any, skip_compare: A
     (again,) = (cell for cell in self.parent.fresh.cells if cell.id == self.cell.id)
     again.outputs = test
     if self.cell is code[-1]:
-        self.parent.fresh.metadata["widgets"] = self.parent.widgets.metadata()
+        ran = self.parent.copy
+        widgets = ran.metadata.get("widgets", {}) if ran else self.parent.widgets.metadata()
+        self.parent.fresh.metadata["widgets"] = widgets
         both = (notebooks.normalised(nb) for nb in (self.parent.nb, self.parent.fresh))
         found += check.widget_differences(*both)
     self.comparison_traceback = [f"{self.cell.id}: {text}" for text in found]
@@ -103,5 +118,6 @@ def as_stored(value: Any) -> Any:
 
 
 plugin.IPyNbFile.setup = setup
+plugin.IPyNbCell.runtest = runtest
 plugin.IPyNbFile.get_kernel_message = get_kernel_message
 plugin.IPyNbCell.compare_outputs = compare_outputs

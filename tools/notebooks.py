@@ -2,6 +2,8 @@
 
 import atexit
 import errno
+import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from queue import Empty
 from typing import Any, NoReturn
@@ -212,6 +215,33 @@ def describe(cell: NotebookNode) -> None:
         cell.metadata["mystnb"] = {"image": {"alt": text}}
         for output in shown:
             output.metadata.setdefault("image/png", {})["alt"] = text
+
+
+@cache
+def foundation() -> str:
+    """A digest of what every notebook stands on: the package, and what is installed."""
+    files = [p for p in sorted((ROOT / "dpo_edu").rglob("*")) if p.is_file() and p.suffix != ".pyc"]
+    found = hashlib.sha256(sys.version.encode())
+    for path in [*files, FOLDER / "matplotlibrc"]:
+        found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    installed = {f"{d.metadata['Name']} {d.version}" for d in importlib.metadata.distributions()}
+    found.update("\n".join(sorted(installed)).encode())
+    return found.hexdigest()
+
+
+def digest(notebook: NotebookNode) -> str:
+    """Of everything that the outputs of a notebook depend on."""
+    code = [f"{cell.id}\n{cell.source}" for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n".join([foundation(), *code]).encode()).hexdigest()
+
+
+def just_executed(path: Path) -> NotebookNode | None:
+    """The copy that `make run` wrote, if nothing that it depends on has changed since."""
+    copy = BUILD / "notebooks" / path.name
+    if not copy.exists():
+        return None
+    found = read(copy)
+    return found if found.metadata.get("executed_as") == digest(read(path)) else None
 
 
 def waking(channel: Any, seconds: float = 1.0) -> None:

@@ -31,6 +31,8 @@ def execute_all(paths: list[Path], folder: Path) -> dict[Path, NotebookNode]:
     def timed(path: Path) -> tuple[NotebookNode, float]:
         start, failed = time.perf_counter(), notebooks.BUILD / "notebooks" / path.name
         result = notebooks.executed(path, lambda broken: notebooks.write(broken, failed))
+        if folder != notebooks.FOLDER:  # `tools.fresh` then need not execute it again
+            result.metadata["executed_as"] = notebooks.digest(result)
         notebooks.write(result, folder / path.name)
         return result, time.perf_counter() - start
 

@@ -788,21 +788,16 @@ def _misread(duels: Duels) -> dict[str, Any]:
     """What each misconception reads."""
     truth = _truth(duels)
     by_dots = ["first" if w > x else "second" for w, x in duels.values()]
-    by_number = [
-        [
-            d if sum(votes) > few else "open"
-            for d, votes in zip(by_dots, duels.values(), strict=True)
-        ]
-        for few in (10, 21, 100, 200)
-    ]
+    counted = [*zip(by_dots, map(sum, duels.values()), strict=True)]
+    by_number = [[d if n > few else "open" for d, n in counted] for few in (10, 21, 100, 200)]
     other = {"first": "second", "second": "first", "open": "open"}
     return {
         "you read the dots, or bars of one standard error: a 95% bar says whether a lead could be "
         "chance.": by_dots,
         "not all is open: some bars do not touch zero.": ["open"] * len(duels),
-        "right of zero the reward of the first response is the larger one.": (
-            [other[word] for word in truth]
-        ),
+        "right of zero the reward of the first response is the larger one.": [
+            other[word] for word in truth
+        ],
         "ten votes are few, but nine to one is far from even: only the bar counts.": OneOf(
             by_number
         ),
