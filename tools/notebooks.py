@@ -219,13 +219,15 @@ def describe(cell: NotebookNode) -> None:
 
 @cache
 def foundation() -> str:
-    """A digest of what every notebook stands on: the package, and what is installed."""
+    """A digest of what every notebook stands on: the package, the pins, Python, the libraries."""
     files = [p for p in sorted((ROOT / "dpo_edu").rglob("*")) if p.is_file() and p.suffix != ".pyc"]
     found = hashlib.sha256(sys.version.encode())
-    for path in [*files, FOLDER / "matplotlibrc"]:
+    for path in [*files, ROOT / "constraints.txt", FOLDER / "matplotlibrc"]:
         found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    installed = {f"{d.metadata['Name']} {d.version}" for d in importlib.metadata.distributions()}
-    found.update("\n".join(sorted(installed)).encode())
+    for line in importlib.metadata.requires("dpo-edu") or ():
+        if "extra ==" not in line or 'extra == "notebooks"' in line:
+            name = re.split(r"[^\w.-]", line)[0]
+            found.update(f"{name} {importlib.metadata.version(name)}\n".encode())
     return found.hexdigest()
 
 
