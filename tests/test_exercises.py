@@ -94,6 +94,22 @@ def test_a_hint_that_gives_away_is_found() -> None:
         assert gives_away(hint) is ("100" not in hint)
 
 
+def typed_formulas(text: str) -> list[str]:
+    """Folds of one line with a formula, which the site shows as it was typed: it is no Markdown."""
+    return re.findall(r"<summary>[^\n]*\$[^\n]*</details>", text)
+
+
+@each
+def test_a_hint_needs_no_typesetting(assignment: str) -> None:
+    texts = "\n".join(cell.source for cell in read("source", assignment).cells)
+    assert typed_formulas(texts) == []
+
+
+def test_a_hint_with_a_formula_is_found() -> None:
+    assert typed_formulas("<summary>Hint 1</summary>Which $\\beta$?</details>")
+    assert not typed_formulas("<summary>Hint 1</summary>Which β?</details>\nand $\\beta$")
+
+
 def rubric_flaws(notebook: NotebookNode) -> list[str]:
     """Answers graded by hand whose points are not those of the table in the cell before."""
     found = []

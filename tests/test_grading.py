@@ -148,6 +148,16 @@ def test_a_hand_in_that_nbgrader_refuses_is_named_and_the_others_are_graded(
         shutil.rmtree(broken.parent.parent)
 
 
+def test_students_are_in_the_gradebook_before_two_processes_want_to_add_one(tmp_path: Path) -> None:
+    course = tmp_path / "course"
+    exercises.copy_course(course)
+    for _ in range(2):  # the second time, both are known
+        grade.register(course, [grade.HandIn(course, FIRST, name) for name in ("bob", "ada")])
+        with exercises.nbgrader(course).gradebook as book:
+            assert {student.id for student in book.students} == {"ada", "bob"}
+            assert [assignment.name for assignment in book.assignments] == [FIRST]
+
+
 def test_a_folder_without_a_course_is_refused(tmp_path: Path) -> None:
     assert grade.main(["--course", str(tmp_path)]) == f"{tmp_path} is no course."
 

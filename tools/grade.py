@@ -68,12 +68,17 @@ def is_new(one: HandIn) -> bool:
     return not written or min(written) < handed_in
 
 
-def register(course: Path, wanted: Iterable[str]) -> None:
-    """Tell the gradebook of assignments that it does not know yet."""
+def register(course: Path, hand_ins: Sequence[HandIn]) -> None:
+    """Tell the gradebook of the students and assignments that it does not know yet.
+
+    Two processes that grade the same new student's hand-ins would both add the student.
+    """
     api = exercises.nbgrader(course)
     with api.gradebook as book:
+        for student in sorted({one.student for one in hand_ins}):
+            book.update_or_create_student(student)
         known = {assignment.name for assignment in book.assignments}
-    for assignment in sorted(set(wanted) - known):
+    for assignment in sorted({one.assignment for one in hand_ins} - known):
         exercises.done(api.generate_assignment(assignment, force=True))
 
 
@@ -91,7 +96,7 @@ def grade(one: HandIn) -> Graded:
 def grade_all(hand_ins: Sequence[HandIn], at_once: int = AT_ONCE) -> Iterator[Graded]:
     """Grade hand-ins side by side, each as soon as there is room."""
     for course in {one.course for one in hand_ins}:
-        register(course, (one.assignment for one in hand_ins if one.course == course))
+        register(course, [one for one in hand_ins if one.course == course])
     alone = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=alone) as pool:
         waiting = [pool.submit(grade, one) for one in hand_ins]
