@@ -1,12 +1,15 @@
 """A language model as a policy: the stored states give what the whole model gives."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
+from devices import DEVICES
 
 from dpo_edu import language_model
 from dpo_edu.language_model import LanguageModel
+from dpo_edu.losses import dpo_loss
 
 PROMPTS = [[3, 4, 5], [6, 7], [8]]
 ANSWERS = [[9, 1], [10, 11, 12], [1]]
@@ -43,9 +46,9 @@ def whole(temperature: float = 1.0) -> Any:
     return model
 
 
-@pytest.fixture
-def model() -> LanguageModel:
-    return LanguageModel(whole(), Letters(), upper=2, rank=4)
+@pytest.fixture(params=DEVICES)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return LanguageModel(whole().to(request.param), Letters(), upper=2, rank=4)
 
 
 def moved(model: LanguageModel) -> LanguageModel:
@@ -60,7 +63,8 @@ def moved(model: LanguageModel) -> LanguageModel:
 def by_hand(model: Any, prompt: list[int], answer: list[int]) -> float:
     """log pi(y|x) by the whole model, one sequence alone, no padding."""
     with torch.no_grad():
-        scores = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+        ids = torch.tensor([prompt + answer], device=model.device)
+        scores = model(input_ids=ids).logits[0].log_softmax(-1)
     return sum(scores[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
 
 
@@ -88,7 +92,7 @@ def test_stored_states_give_what_the_whole_model_gives(model: LanguageModel) -> 
 @needs_lm
 def test_the_next_token_is_distributed_as_the_whole_model_says(model: LanguageModel) -> None:
     found = moved(model).one_token(PROMPTS).log_probs()
-    assert torch.allclose(found.exp().sum(dim=1), torch.ones(3))
+    assert found.exp().sum(dim=1).tolist() == pytest.approx([1, 1, 1])
     for row, prompt in zip(found, PROMPTS, strict=True):
         expected = [by_hand(model.model, prompt, [token]) for token in range(20)]
         assert row.tolist() == pytest.approx(expected, abs=1e-5)
@@ -125,6 +129,32 @@ def test_a_reset_ends_at_the_reference_and_a_seed_repeats_the_start(model: Langu
     assert all(map(torch.equal, first, model.trained))
 
 
+def trained(model: LanguageModel, start: LanguageModel) -> list[float]:
+    """The losses of ten steps of DPO on three pairs, beginning with another model's adapters."""
+    chosen, rejected = model.answers(PROMPTS, ANSWERS), model.answers(PROMPTS, ANSWERS[::-1])
+    with model.reference():
+        ref = [policy.log_probs() for policy in (chosen, rejected)]
+    with torch.no_grad():
+        for weight, first in zip(model.trained, start.trained, strict=True):
+            weight.copy_(first)
+    adam, seen = torch.optim.AdamW(model.trained, lr=1e-2), []
+    for _ in range(10):
+        loss = dpo_loss(chosen.log_probs(), rejected.log_probs(), *ref, beta=0.5).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        seen.append(loss.item())
+    return seen
+
+
+@needs_lm
+def test_training_goes_the_same_way_on_every_device(model: LanguageModel) -> None:
+    start, other = (LanguageModel(whole(), Letters(), upper=2, rank=4) for _ in range(2))
+    found = trained(model, start)
+    assert found == pytest.approx(trained(other, start), abs=1e-3)
+    assert found[0] == pytest.approx(math.log(2)) and found[-1] < 0.5
+
+
 @needs_lm
 def test_only_the_upper_blocks_learn(model: LanguageModel) -> None:
     model.answers(PROMPTS, ANSWERS).log_probs().sum().backward()
@@ -150,11 +180,11 @@ def test_the_divergence_by_tokens_is_that_of_whole_answers(model: LanguageModel)
 def test_answers_are_drawn_from_the_policy(model: LanguageModel) -> None:
     (drawn,) = moved(model).sample([[3, 4]], count=4000, longest=1, seed=0)
     shares = torch.bincount(torch.tensor([y[0] for y in drawn]), minlength=20) / 4000
-    expected = model.one_token([[3, 4]]).log_probs()[0].exp().detach()
+    expected = model.one_token([[3, 4]]).log_probs()[0].exp().detach().cpu()
     error = (expected * (1 - expected) / 4000).sqrt()
     assert ((shares - expected).abs() <= 4.5 * error + 1e-3).all()
     with model.reference():
-        before = model.one_token([[3, 4]]).log_probs()[0].exp()
+        before = model.one_token([[3, 4]]).log_probs()[0].exp().cpu()
     assert ((shares - before).abs() > 4.5 * error + 1e-3).any(), "not of the reference"
 
 

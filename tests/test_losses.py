@@ -6,6 +6,7 @@ import math
 import mpmath
 import pytest
 import torch
+from devices import DEVICES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,16 +214,16 @@ def evaluate(name, w, v, *, beta=BETA, **keywords):
     return function(name)(w, v, *ref, beta=beta, **{**KEYWORDS.get(name, {}), **keywords})
 
 
-def value_and_gradient(name, points, dtype=torch.float64, **keywords):
+def value_and_gradient(name, points, dtype=torch.float64, device="cpu", **keywords):
     """Rows of the loss and its two derivatives, ``(N, 3)``, in float64."""
     w, v = (
-        torch.tensor(column, dtype=dtype, requires_grad=True)
+        torch.tensor(column, dtype=dtype, device=device, requires_grad=True)
         for column in zip(*points, strict=True)
     )
     loss = evaluate(name, w, v, **keywords)
     assert loss.dtype == dtype and loss.shape == w.shape
     slopes = torch.autograd.grad(loss.sum(), (w, v), materialize_grads=True)
-    return torch.stack([loss, *slopes], dim=-1).detach().double()
+    return torch.stack([loss, *slopes], dim=-1).detach().double().cpu()
 
 
 def many_digits(name, w, v):
@@ -240,12 +241,13 @@ def many_digits(name, w, v):
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 2e-14), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_values_and_gradients_agree_with_many_digits_to_a_thousand(name, dtype, bound):
+@pytest.mark.parametrize("device", DEVICES)
+def test_values_and_gradients_agree_with_many_digits_to_a_thousand(device, name, dtype, bound):
     points = [tuple(torch.tensor(p, dtype=dtype).tolist()) for p in POINTS[name]]
     with mpmath.workdps(600):
         exact = [many_digits(name, mpmath.mpf(w), mpmath.mpf(v)) for w, v in points]
     expected = torch.tensor(exact, dtype=torch.float64)
-    found = value_and_gradient(name, points, dtype)
+    found = value_and_gradient(name, points, dtype, device)
     assert found.isfinite().all()
     # A slope may be the difference of two larger ones: the bound is in units of the pair's larger.
     size = torch.cat([expected[:, :1], expected[:, 1:].abs().amax(1, True).expand(-1, 2)], 1).abs()
@@ -440,6 +442,7 @@ def test_with_a_small_tau_a_pair_rests_where_its_quadratic_has_a_root(P):
 TOKENS = torch.tensor([[-1.0, -2.0, -4.0], [-0.5, -0.25, 0.0]], dtype=torch.float64)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("shared", "alpha", "expected"),
     [
@@ -450,8 +453,9 @@ TOKENS = torch.tensor([[-1.0, -2.0, -4.0], [-0.5, -0.25, 0.0]], dtype=torch.floa
         ([2, 1], 0.25, [-4.0, -0.5625]),
     ],
 )
-def test_tokens_beyond_the_shorter_response_count_alpha(shared, alpha, expected):
-    found = losses.ld_logps(TOKENS, torch.tensor(shared), alpha=alpha)
+def test_tokens_beyond_the_shorter_response_count_alpha(shared, alpha, expected, device):
+    shared = torch.tensor(shared, device=device)
+    found = losses.ld_logps(TOKENS.to(device), shared, alpha=alpha)
     assert found.tolist() == expected
 
 
@@ -475,11 +479,12 @@ def test_token_counts_are_one_for_each_response(bad):
         losses.wpo_weight(TOKENS, TOKENS[..., None], bad)
 
 
-def test_the_weight_is_the_mean_surplus_over_the_collision_probability():
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_weight_is_the_mean_surplus_over_the_collision_probability(device):
     probs = [[[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]] * 2
-    next_logps = torch.tensor(probs, dtype=torch.float64).log().requires_grad_()
+    next_logps = torch.tensor(probs, dtype=torch.float64, device=device).log().requires_grad_()
     token_logps = next_logps[:, :, 0]
-    found = losses.wpo_weight(token_logps, next_logps, torch.tensor([2, 1]))
+    found = losses.wpo_weight(token_logps, next_logps, torch.tensor([2, 1], device=device))
     first, second = 0.5 / 0.375, 0.8 / 0.66
     assert found.tolist() == pytest.approx([math.sqrt(first * second), first], rel=1e-12)
     assert not found.requires_grad

@@ -1,12 +1,15 @@
 """Policies against closed forms, and the transformer against scoring one sequence at a time."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from devices import DEVICES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
 from dpo_edu.policies import LogLinearPolicy, TabularPolicy, TinyTransformer
@@ -246,9 +249,32 @@ def test_features_must_be_finite():
         LogLinearPolicy([[0.0], [math.inf]], [0.5, 0.5])
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("space", SPACES)
-def test_transformer_agrees_on_cpu_and_gpu(space):
-    policy = TinyTransformer(space, prompts=2)
-    on_cpu = policy.log_probs()
-    assert (policy.to("cuda").log_probs().cpu() - on_cpu).abs().max() < 1e-12
+# Of a policy in float64 on the CPU: two prompts, and a zero in the reference where it has one.
+MAKERS = [
+    lambda: TabularPolicy([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]),
+    lambda: LogLinearPolicy([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], [[0.2, 0.3, 0.5]] * 2),
+    *(partial(TinyTransformer, space, prompts=2, seed=3) for space in SPACES),
+]
+
+
+def mean_and_slopes(policy: nn.Module) -> list[torch.Tensor]:
+    """A reward's mean under the policy and its slope in every weight, in float64 on the CPU."""
+    probs = policy.log_probs().exp()
+    reward = torch.linspace(-1, 1, probs.shape[1]).to(probs)
+    mean = (probs @ reward).sum()
+    slopes = torch.autograd.grad(mean, list(policy.parameters()))
+    return [value.detach().double().cpu() for value in (probs, mean, *slopes)]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_a_policy_and_its_slopes_are_the_same_on_every_device(make, device, dtype, bound):
+    expected, found = mean_and_slopes(make()), mean_and_slopes(make().to(device, dtype))
+    wrong = torch.cat([(a - b).abs().flatten() for a, b in zip(expected, found, strict=True)])
+    assert wrong.max() < bound
+
+
+def test_a_slope_off_by_rounding_to_float32_is_found_by_the_bound_of_float64():
+    exact, rounded = mean_and_slopes(MAKERS[0]()), mean_and_slopes(MAKERS[0]().float())
+    assert (exact[2] - rounded[2]).abs().max() > 1e-9

@@ -7,6 +7,7 @@ import choix
 import numpy as np
 import pytest
 import torch
+from devices import DEVICES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -879,9 +880,10 @@ def test_devices_that_do_not_exist_are_refused(device):
 
 
 @pytest.mark.parametrize("steps", [None, 1500])
-def test_float32_policies_are_trained_as_far_as_float32_goes(steps):
+@pytest.mark.parametrize("device", DEVICES)
+def test_float32_policies_are_trained_as_far_as_float32_goes(device, steps):
     policy = TabularPolicy(UNIFORM).float()
-    run = train_dpo(policy, UNIFORM, population(REWARD), beta=1.0, device="cpu", steps=steps)
+    run = train_dpo(policy, UNIFORM, population(REWARD), beta=1.0, device=device, steps=steps)
     assert policy.theta.dtype == torch.float32
     assert run.log_probs.dtype == np.float64
     assert np.abs(np.exp(run.log_probs) - gibbs(REWARD, UNIFORM, 1.0)).max() < 1e-5
