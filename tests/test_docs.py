@@ -95,6 +95,21 @@ def test_what_stands_between_markers_is_written_anew() -> None:
     assert written == f"There are <!-- assignments -->{number}<!-- /assignments -->."
 
 
+def test_where_the_site_is_published_each_notebook_has_a_link_to_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tmp_path / "pyproject.toml"
+    suite.write_text('[project]\nurls.Documentation = "https://a.b/dpo/"\n')
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    table = docs.rooms(PROJECT, "notebooks/", docs.address())
+    suite.write_text("[project]\n")
+    assert docs.address() == "" and "[page]" not in docs.rooms(PROJECT, "notebooks/", "")
+    pages = re.findall(r"notebooks/(\w+)\.ipynb\) · \[page\]\(https://a\.b/dpo/(\S+)\)", table)
+    assert pages == [
+        (x.path.stem, f"notebooks/{x.path.stem}.html") for x in PROJECT.lectures.values()
+    ]
+
+
 PARTS = ("notebooks", "exercises", "docs", "tools", "dpo_edu", "benchmarks", "proofs")
 
 

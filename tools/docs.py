@@ -13,6 +13,7 @@ the assignments' links and the order.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
@@ -220,18 +221,27 @@ def counted(project: Project, what: str) -> str:
     return counts[what]
 
 
-def rooms(project: Project, folder: str = "") -> str:
+def address() -> str:
+    """Where the site is published: `Documentation` among pyproject.toml's urls, "" if nowhere."""
+    suite = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(suite.get("urls", {}).get("Documentation", "")).rstrip("/")
+
+
+def rooms(project: Project, folder: str = "", site: str = "") -> str:
     """The road and the side rooms: what each notebook asks, and how long it takes.
 
-    The side rooms are folded on the map in a notebook, which stands beside them.
+    The side rooms are folded on the map in a notebook, which stands beside them. Where the site is
+    published, each notebook has a link to its page there.
     """
+
+    def links(x: Lecture) -> str:
+        page = f" · [page]({site}/notebooks/{x.path.stem}.html)" if site else ""
+        return f"[{x.title}]({folder}{x.path.name}){page}"
+
     parts = []
     for head, slugs in zip(("the road", "side rooms"), notebooks.rooms(), strict=True):
         here = [project.lectures[slug] for slug in slugs if slug in project.lectures]
-        rows = [
-            [x.path.name[:2], f"[{x.title}]({folder}{x.path.name})", x.question, minutes(x)]
-            for x in here
-        ]
+        rows = [[x.path.name[:2], links(x), x.question, minutes(x)] for x in here]
         parts.append(table(["", head, "question", "minutes"], rows))
     if not folder:
         parts[1] = f"<details><summary>Side rooms</summary>\n\n{parts[1]}\n\n</details>"
@@ -294,7 +304,8 @@ def benched(_: Project, *, name: str) -> str:
     return f"{table(['', 'found', 'goal'], cells)}\n\n{when}"
 
 
-TABLES = {"notebooks": partial(rooms, folder="notebooks/"), "rooms": rooms, "glossary": glossary}
+README = partial(rooms, folder="notebooks/", site=address())
+TABLES = {"notebooks": README, "rooms": rooms, "glossary": glossary}
 TABLES |= {"presumed": presumed, "assigned": assigned, "faults": faults, "fields": fields}
 TABLES["remember"] = remembered
 COUNTS = ("claims", "wrong", "beyond", "losses", "lectures", "assignments")

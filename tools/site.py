@@ -270,7 +270,8 @@ def home(suite: project.Project) -> str:
     contents = [toctree("The road", rooms[0]), toctree("Side rooms", rooms[1])]
     contents += [toctree("Practise", practice), toctree("Look up", documents)]
     contents += [toctree("Behind it", making)]
-    return "\n".join([found[1] + found[2], *contents])
+    text = re.sub(r" · \[page\]\([^)]*\)", "", found[1] + found[2])  # it would lead back here
+    return "\n".join([text, *contents])
 
 
 def assignments(suite: project.Project) -> str:
