@@ -1,20 +1,37 @@
-"""Train the same policies on every device of this machine; say how near pi* they end and how fast.
+"""Train on every device of this machine: how near pi* a policy ends, how fast a step is.
 
-python benchmarks/devices.py
+python benchmarks/devices.py [--tokens 10] [--longest 6] [--steps 3000]
+
+First the same small policies on each device, in float64: they must end at the same place. Then a
+transformer over tokens^length responses, in float32, for each length up to the longest: steps a
+second, and the arithmetic of its matrix products a second beside one large product on that device,
+which is its ceiling. At last a transformer over the longest responses is trained to pi*.
 """
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from dpo_edu import gibbs, preferences
+from dpo_edu import distributions, gibbs, preferences, training
+from dpo_edu._checks import Floats
+from dpo_edu._fit import Fit
 from dpo_edu.policies import TabularPolicy, TinyTransformer
+from dpo_edu.preferences import PreferencePairs
 from dpo_edu.sequences import SequenceSpace
-from dpo_edu.training import TrainingRun, train_dpo
 
 BETA = 0.5
+SIZE = {"layers": 2, "width": 64, "heads": 2}
+ENOUGH = 1e-6  # nats
 
 
-def trained(kind: str, size: int, device: str) -> TrainingRun:
+def trained(kind: str, size: int, device: str) -> training.TrainingRun:
     """A population fit of one policy over `size` responses on one device."""
     rng = np.random.default_rng(size)
     reward, ref = rng.normal(size=size), rng.dirichlet(np.full(size, 2.0))
@@ -23,15 +40,13 @@ def trained(kind: str, size: int, device: str) -> TrainingRun:
     vocabulary = round(size**0.25)
     space = SequenceSpace(vocabulary, 4)
     policy = TabularPolicy(ref) if kind == "table" else TinyTransformer(space)
-    return train_dpo(policy, ref, population, beta=BETA, device=device, optimum=optimum)
+    return training.train_dpo(policy, ref, population, beta=BETA, device=device, optimum=optimum)
 
 
-def main() -> None:
+def agreement(devices: list[str]) -> None:
     """One line for each policy: divergence on each device, and the ratio of the times."""
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if "cuda" in devices:
-        print(torch.cuda.get_device_name(), "torch", torch.__version__)
-        trained("table", 16, "cuda")  # the first use of a device is slow: leave it out
+    for device in devices[1:]:
+        trained("table", 16, device)  # the first use of a device is slow: leave it out
     for kind, size in (("table", 256), ("transformer", 256), ("transformer", 4096)):
         runs = {device: trained(kind, size, device) for device in devices}
         line = ", ".join(
@@ -46,6 +61,114 @@ def main() -> None:
             f" time cpu / {devices[-1]} = {ratio:.2g}",
             flush=True,
         )
+
+
+def probabilities(policy: TinyTransformer) -> Floats:
+    """The policy ``(1, Y)``, in float64."""
+    probs: Floats = policy.log_probs().detach().double().softmax(dim=1).cpu().numpy()
+    return probs
+
+
+def sparse(size: int) -> PreferencePairs:
+    """Each response beside six others, both ways: a ring of them all, and two rings shuffled."""
+    rng, rings = np.random.default_rng(0), [np.arange(size)]
+    rings += [rng.permutation(size) for _ in range(2)]
+    one, other = np.hstack(rings), np.hstack([np.roll(ring, 1) for ring in rings])
+    ends = np.hstack([one, other]), np.hstack([other, one])
+    return PreferencePairs(np.zeros(len(ends[0]), int), *ends)
+
+
+def population_fit(space: SequenceSpace, device: str) -> tuple[Fit, Floats]:
+    """A fit in float32 to the votes that infinitely many voters cast on sparse pairs, and pi*.
+
+    The reward is beta times the log-ratio of two networks, so a network can hold it, and pi* is the
+    other network.
+    """
+    policy, goal = (TinyTransformer(space, **SIZE, seed=seed).float() for seed in (1, 2))
+    ref, optimum = probabilities(policy), probabilities(goal)
+    fit = Fit(policy, ref, sparse(space.size), beta=BETA, device=device)
+    reward = BETA * torch.tensor(np.log(optimum / ref)).flatten().to(fit.weight)
+    wins = torch.sigmoid(reward[fit.chosen] - reward[fit.rejected])
+    fit.weight = wins / wins.sum()
+    return fit, optimum
+
+
+def seconds_of(run: Callable[[], object], device: str, rounds: int = 5) -> float:
+    """The median time of a run, after one that is not counted."""
+    taken = []
+    for _ in range(1 + rounds):
+        begin = time.perf_counter()
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken[1:])
+
+
+def ceiling(device: str) -> float:
+    """Operations a second of one large product in float32, as a step computes its products."""
+    size = 8192 if device == "cuda" else 1024
+    a = torch.randn(size, size, device=device)
+    return 2 * size**3 / seconds_of(lambda: a @ a, device)
+
+
+def speed(space: SequenceSpace, device: str, most: float) -> None:
+    """One line: steps a second over a space, and what share of the ceiling its products reach."""
+    fit, _ = population_fit(space, device)
+    adam = torch.optim.AdamW(fit.parameters, lr=1e-4, fused=True)
+
+    def step() -> None:
+        _, loss = fit.look()
+        adam.zero_grad()
+        torch.autograd.backward(loss)
+        adam.step()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    seconds = seconds_of(step, device)
+    rate = counter.get_total_flops() / seconds
+    print(
+        f"{space.size} responses on {device}: {1 / seconds:.3g} steps a second,"
+        f" {rate / 1e9:.3g} GFLOP/s, {rate / most:.0%} of the ceiling",
+        flush=True,
+    )
+
+
+def arrival(space: SequenceSpace, device: str, steps: int) -> None:
+    """One line: KL(pi* || pi_theta) after training on the population, beside where it began."""
+    fit, optimum = population_fit(space, device)
+    begin = time.perf_counter()
+    fit.progress = True
+    training._anneal(fit, steps, 3e-3)
+    kl = [
+        float(distributions.kl_divergence(optimum, policy).item())
+        for policy in (fit.log_ref.double().exp().cpu().numpy(), probabilities(fit.policy))
+    ]
+    print(
+        f"{space.size} responses on {device}: KL(pi* || pi) from {kl[0]:.2g} to {kl[1]:.1e} nats"
+        f" ({'within' if kl[1] <= ENOUGH else 'beyond'} {ENOUGH:.0e}) in {steps} steps and"
+        f" {time.perf_counter() - begin:.0f} s",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """What each device does."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tokens", type=int, default=10)
+    parser.add_argument("--longest", type=int, default=6, help="tokens of a response")
+    parser.add_argument("--steps", type=int, default=3000, help="of the training to pi*")
+    chosen = parser.parse_args()
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    names = [platform.machine(), *([torch.cuda.get_device_name()] if len(devices) > 1 else [])]
+    print(f"{date.today()}, {' and '.join(names)}, torch {torch.__version__}", flush=True)
+    agreement(devices)
+    for device in devices:
+        most = ceiling(device)
+        print(f"ceiling of {device}: {most / 1e9:.3g} GFLOP/s", flush=True)
+        for length in range(2, chosen.longest + 1):
+            speed(SequenceSpace(chosen.tokens, length), device, most)
+    arrival(SequenceSpace(chosen.tokens, chosen.longest), devices[-1], chosen.steps)
 
 
 if __name__ == "__main__":

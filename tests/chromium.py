@@ -107,7 +107,8 @@ class Page:
         """Load an address afresh and forget what was noted before."""
         self.call("Page.navigate", url="about:blank")
         self.requests, self.errors = [], []
-        self.call("Page.navigate", url=address)
+        if reason := self.call("Page.navigate", url=address).get("errorText"):
+            raise RuntimeError(f"{address}: {reason}")
         self.wait("document.readyState === 'complete' && location.protocol === 'http:'")
 
     def evaluate(self, source: str) -> Any:
@@ -185,7 +186,11 @@ def opened() -> Iterator[Page]:
         command = [found, *FLAGS, f"--user-data-dir={port.parent}", "about:blank"]
         silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         stack.callback(_end, subprocess.Popen(command, **silent))
-        socket = websocket.create_connection(_soon(lambda: _tab(port)), timeout=120)
+        socket = websocket.create_connection(
+            _soon(lambda: _tab(port)),
+            timeout=120,
+            skip_utf8_validation=True,  # slow in Python
+        )
         stack.callback(socket.close)
         yield Page(socket)
 

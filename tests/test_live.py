@@ -355,7 +355,7 @@ def edit(page: Page, number: int, old: str, new: str) -> None:
         f".observe({BUTTON}, {{ childList: true }})"
     )
     page.press("Enter", control=True)
-    page.wait("window.over", 60)
+    page.wait("window.over", 30)
     page.evaluate("window.over = false")
 
 
@@ -477,7 +477,7 @@ def test_it_can_be_stopped_and_begun_anew(page: Page, home: str) -> None:
         page.evaluate(f"{BUTTON}.click()")
         page.wait(f"{BUTTON}.textContent === 'Stop' && {loading}")
         page.evaluate(f"{BUTTON}.click()")
-        page.wait(ENDED)
+        page.wait(ENDED, 10)
         assert page.evaluate(STATUS) == "Stopped. The next run begins anew."
     page.evaluate(f"{BUTTON}.click()")
     page.wait(f"{STATUS}.startsWith('All 13 cells')", 240)
