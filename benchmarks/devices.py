@@ -47,7 +47,7 @@ def agreement(devices: list[str]) -> None:
     """One line for each policy: divergence on each device, and the ratio of the times."""
     for device in devices[1:]:
         trained("table", 16, device)  # the first use of a device is slow: leave it out
-    for kind, size in (("table", 256), ("transformer", 256), ("transformer", 4096)):
+    for kind, size in (("table", 256), ("transformer", 256), ("transformer", 625)):
         runs = {device: trained(kind, size, device) for device in devices}
         line = ", ".join(
             f"{device} KL(pi* || pi_theta) = {run.history.kl[-1]:.1e}"
