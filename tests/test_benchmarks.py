@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dpo_edu import gibbs, preferences
+from dpo_edu.policies import TinyTransformer
 from dpo_edu.sequences import SequenceSpace
 from dpo_edu.training import fit_table
 from tools import bench, notebooks
@@ -53,6 +54,18 @@ def test_a_policy_trained_for_the_comparison_of_devices_arrives() -> None:
     run = devices.trained("table", 16, "cpu")
     assert run.converged
     assert run.history.kl[-1] < 1e-12
+
+
+def test_sparse_pairs_of_a_population_pull_to_the_optimum_and_hold_there() -> None:
+    devices, space = benchmark("devices"), SequenceSpace(3, 2)
+    fit, optimum = devices.population_fit(space, "cpu")
+    pulled = []
+    for seed in (1, 2):  # the reference, and the network that is the optimum
+        fit.policy.load_state_dict(TinyTransformer(space, **devices.SIZE, seed=seed).state_dict())
+        slopes = torch.autograd.grad(fit.look()[1], fit.parameters)
+        pulled.append(max(slope.abs().max().item() for slope in slopes))
+    assert np.abs(devices.probabilities(fit.policy) - optimum).max() < 1e-6
+    assert pulled[1] < 1e-6 < 1e-3 < pulled[0]
 
 
 def test_the_sweep_shows_one_over_n_for_dpo_and_another_end_for_ipo(
