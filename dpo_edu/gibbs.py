@@ -79,12 +79,13 @@ def _log_partition_near_one(reward: Floats, ref: Floats, beta: float) -> Floats:
     ``Z - 1 = (sum ref - 1) + sum ref (exp(r/beta) - 1)``. The first bracket is summed exactly:
     `high` holds multiples of 2^-52, whose sum needs no rounding.
     """
-    with np.errstate(over="ignore"):  # in rows that are not near one
-        mean = _mean(lambda r, out: np.expm1(np.divide(r, beta, out=out), out=out), reward, ref)
     high = (ref + 1.0) - 1.0
     excess = high.sum(axis=-1) - 1.0
     excess = excess + np.subtract(ref, high, out=high).sum(axis=-1)
-    return np.asarray(np.log1p(excess + mean[..., 0]), dtype=np.float64)
+    # In rows that are not near one exponents overflow, and the logarithm may be of 0 or below.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        mean = _mean(lambda r, out: np.expm1(np.divide(r, beta, out=out), out=out), reward, ref)
+        return np.asarray(np.log1p(excess + mean[..., 0]), dtype=np.float64)
 
 
 def log_partition(reward: ArrayLike, ref: ArrayLike, *, beta: float) -> Floats:

@@ -354,7 +354,7 @@ def test_small_and_large_rewards_may_stand_in_one_array():
     assert found == pytest.approx([0.3 * 1e-9 - 0.7 * 2e-9, 1000 + np.log(0.3)], rel=1e-8)
 
 
-@pytest.mark.parametrize("others", [[1000.0, -1000.0], [0.2, -0.9], [1e6, 3.0]])
+@pytest.mark.parametrize("others", [[1000.0, -1000.0], [0.2, -0.9], [1e6, 3.0], [-50.0, -60.0]])
 def test_a_partition_function_near_one_keeps_its_digits_beside_any_other(others):
     near, ref = [3e-13, -1e-12], [0.25, 0.75]
     found = gibbs.log_partition([near, others], ref, beta=1.0)
