@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image, ImageChops
 
 from dpo_edu import ledger
-from tools import apidoc, notebooks, npm, site
+from tools import apidoc, notebooks, npm, project, site
 
 AXE = ("axe-core", "4.14.1")
 SHOTS = notebooks.BUILD / "screenshots"
@@ -78,6 +78,17 @@ def test_a_link_leads_to_a_page(
 def test_a_link_to_nothing_is_refused() -> None:
     with pytest.raises(site.Unfinished, match=r"no-such-file\.py"):
         site.ready("../no-such-file.py", AT)
+
+
+def test_the_first_page_has_no_link_from_the_map_to_the_site_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, text = " · [page](https://a.b/x.html)", (site.ROOT / "README.md").read_text("utf-8")
+    (tmp_path / "README.md").write_text(text.replace("00_start_here.ipynb) |", f"x.ipynb){page} |"))
+    assert page in (tmp_path / "README.md").read_text()
+    monkeypatch.setattr(site, "ROOT", tmp_path)
+    home = site.home(project.read())
+    assert "notebooks/x.ipynb) |" in home and page not in home
 
 
 def test_a_figure_is_lighter_and_looks_the_same() -> None:
