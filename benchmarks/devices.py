@@ -1,6 +1,6 @@
 """Train on every device of this machine: how near pi* a policy ends, how fast a step is.
 
-python benchmarks/devices.py [--tokens 10] [--longest 6] [--steps 3000]
+python -m benchmarks.devices [--tokens 10] [--longest 6] [--steps 3000]
 
 First the same small policies on each device, in float64: they must end at the same place. Then a
 transformer over tokens^length responses, in float32, for each length up to the longest: steps a
@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.growth import BETA, reference, ring, step_of
 from dpo_edu import distributions, gibbs, preferences, training
 from dpo_edu._checks import Floats
 from dpo_edu._fit import Fit
 from dpo_edu.policies import TabularPolicy, TinyTransformer
 from dpo_edu.preferences import PreferencePairs
 from dpo_edu.sequences import SequenceSpace
+from tools.bench import race
 
-BETA = 0.5
 SIZE = {"layers": 2, "width": 64, "heads": 2}
 ENOUGH = 1e-6  # nats
 
@@ -63,12 +64,6 @@ def agreement(devices: list[str]) -> None:
         )
 
 
-def probabilities(policy: TinyTransformer) -> Floats:
-    """The policy ``(1, Y)``, in float64."""
-    probs: Floats = policy.log_probs().detach().double().softmax(dim=1).cpu().numpy()
-    return probs
-
-
 def sparse(size: int) -> PreferencePairs:
     """Each response beside six others, both ways: a ring of them all, and two rings shuffled."""
     rng, rings = np.random.default_rng(0), [np.arange(size)]
@@ -85,7 +80,7 @@ def population_fit(space: SequenceSpace, device: str) -> tuple[Fit, Floats]:
     other network.
     """
     policy, goal = (TinyTransformer(space, **SIZE, seed=seed).float() for seed in (1, 2))
-    ref, optimum = probabilities(policy), probabilities(goal)
+    ref, optimum = reference(policy), reference(goal)
     fit = Fit(policy, ref, sparse(space.size), beta=BETA, device=device)
     reward = BETA * torch.tensor(np.log(optimum / ref)).flatten().to(fit.weight)
     wins = torch.sigmoid(reward[fit.chosen] - reward[fit.rejected])
@@ -93,16 +88,15 @@ def population_fit(space: SequenceSpace, device: str) -> tuple[Fit, Floats]:
     return fit, optimum
 
 
-def seconds_of(run: Callable[[], object], device: str, rounds: int = 5) -> float:
-    """The median time of a run, after one that is not counted."""
-    taken = []
-    for _ in range(1 + rounds):
-        begin = time.perf_counter()
+def seconds_of(run: Callable[[], object], device: str) -> float:
+    """The median time of a run."""
+
+    def done() -> None:
         run()
         if device == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken[1:])
+
+    return statistics.median(race({"run": done})["run"])
 
 
 def ceiling(device: str) -> float:
@@ -114,15 +108,8 @@ def ceiling(device: str) -> float:
 
 def speed(space: SequenceSpace, device: str, most: float) -> None:
     """One line: steps a second over a space, and what share of the ceiling its products reach."""
-    fit, _ = population_fit(space, device)
-    adam = torch.optim.AdamW(fit.parameters, lr=1e-4, fused=True)
-
-    def step() -> None:
-        _, loss = fit.look()
-        adam.zero_grad()
-        torch.autograd.backward(loss)
-        adam.step()
-
+    policy, votes = TinyTransformer(space, **SIZE).float(), ring(np.zeros((1, space.size)))
+    step = step_of(policy, votes, device)
     with FlopCounterMode(display=False) as counter:
         step()
     seconds = seconds_of(step, device)
@@ -142,7 +129,7 @@ def arrival(space: SequenceSpace, device: str, steps: int) -> None:
     training._anneal(fit, steps, 3e-3)
     kl = [
         float(distributions.kl_divergence(optimum, policy).item())
-        for policy in (fit.log_ref.double().exp().cpu().numpy(), probabilities(fit.policy))
+        for policy in (fit.log_ref.double().exp().cpu().numpy(), reference(fit.policy))
     ]
     print(
         f"{space.size} responses on {device}: KL(pi* || pi) from {kl[0]:.2g} to {kl[1]:.1e} nats"

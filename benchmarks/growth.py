@@ -48,13 +48,15 @@ def ring(reward: Floats, votes: int = 0) -> PreferencePairs:
 
 def reference(policy: TabularPolicy | TinyTransformer) -> Floats:
     """The policy's probabilities ``(X, Y)`` in float64, rounded nowhere but in the log-probs."""
-    ref: Floats = policy.log_probs().detach().double().softmax(dim=1).numpy()
+    ref: Floats = policy.log_probs().detach().double().softmax(dim=1).cpu().numpy()
     return ref
 
 
-def step_of(policy: TabularPolicy | TinyTransformer, votes: PreferencePairs) -> Callable[[], None]:
+def step_of(
+    policy: TabularPolicy | TinyTransformer, votes: PreferencePairs, device: str = "cpu"
+) -> Callable[[], None]:
     """One full-batch step of AdamW from the policy as it is."""
-    fit = Fit(policy, reference(policy), votes, beta=BETA, device="cpu")
+    fit = Fit(policy, reference(policy), votes, beta=BETA, device=device)
     adam = torch.optim.AdamW(fit.parameters, lr=1e-4, weight_decay=0.0, fused=True)
 
     def step() -> None:
